@@ -1,0 +1,37 @@
+"""The latency model: what any piece of any GPU would deliver (RaPP for users)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Service time of one request alone on an allocation, without queueing.
+
+    Attributes:
+        mean_ms: expected time, milliseconds.
+        upper_ms: one-sided 95 % bound, milliseconds; decisions use this one.
+    """
+
+    mean_ms: float
+    upper_ms: float
+
+
+class LatencyModel(Protocol):
+    """Anything that predicts the service time of a served model on a piece of a GPU."""
+
+    def knows(self, served_model: str, gpu_product: str) -> bool:
+        """Whether a prediction can be made for this model on this GPU."""
+        ...
+
+    def predict(
+        self, served_model: str, gpu_product: str, batch: int, sm: int, quota_percent: int
+    ) -> Latency:
+        """Return the service time of a batch.
+
+        Raises:
+            LatencyModelError: the model or GPU is unknown, or the piece is impossible.
+        """
+        ...

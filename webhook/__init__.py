@@ -1,0 +1,1 @@
+"""The admission webhook: an application, not a library; nothing else should import it."""
