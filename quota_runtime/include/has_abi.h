@@ -84,8 +84,8 @@ _Static_assert(offsetof(struct has_limits, seq) == 16, "ABI");
 _Static_assert(offsetof(struct has_limits, sm_groups) == 32, "ABI");
 _Static_assert(offsetof(struct has_limits, quota_permille) == 68, "ABI");
 _Static_assert(offsetof(struct has_limits, window_ns) == 72, "ABI");
-_Static_assert(offsetof(struct has_limits, gpu_uuid) == 120, "ABI");
+_Static_assert(offsetof(struct has_limits, gpu_uuid) == 112, "ABI");
 _Static_assert(sizeof(struct has_usage_header) == 64, "ABI");
-_Static_assert(sizeof(struct has_usage_slot) == 232, "ABI");
+_Static_assert(sizeof(struct has_usage_slot) == 224, "ABI");
 
 #endif
