@@ -1,0 +1,72 @@
+"""Which replicas may be sent requests, and with what weight: from Kubernetes objects to routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kserve_has import contract
+from kserve_has.config.gateway import GatewaySettings
+from kserve_has.kube import JsonObject, annotations_of
+from kserve_has.units import parse_whole
+
+from ..targets import Target, is_ready, is_terminating, pods_by_deployment, targets
+from .envoy_config import Backend, Endpoint, Route
+
+
+def routes(
+    isvcs: Iterable[JsonObject], pods: Iterable[JsonObject], settings: GatewaySettings
+) -> tuple[Route, ...]:
+    """Return the routes of all opted-in services, sorted by host."""
+    groups = pods_by_deployment(pods)
+    found = []
+    for isvc in isvcs:
+        of_service = targets(isvc)
+        if not of_service:
+            continue
+        first = of_service[0]
+        backends = tuple(
+            _backend(target, groups.get((target.namespace, target.deployment), ()))
+            for target in of_service
+        )
+        host = contract.gateway_host(first.isvc, first.namespace)
+        found.append(Route(host, _timeout_s(first, settings), backends))
+    return tuple(sorted(found, key=lambda route: route.host))
+
+
+def endpoint(pod: JsonObject) -> Endpoint | None:
+    """Return the endpoint of a pod, None while it must not get requests.
+
+    A pod enters when it is ready and the node agent has put its allocation in force, and leaves
+    when it is told to end: it then finishes what it has.
+    """
+    notes = annotations_of(pod)
+    address = (pod.get("status") or {}).get("podIP")
+    in_force = contract.IN_FORCE in notes
+    if not address or not in_force or not is_ready(pod) or is_terminating(pod):
+        return None
+    return Endpoint(address, _capacity(notes.get(contract.CAPACITY_RPS)))
+
+
+def _backend(target: Target, pods: Sequence[JsonObject]) -> Backend:
+    found = tuple(e for e in map(endpoint, pods) if e is not None)
+    return Backend(target.name, target.traffic_percent, _concurrency(target), found)
+
+
+def _concurrency(target: Target) -> int:
+    try:
+        return parse_whole(target.annotations.get(contract.CONCURRENCY, "1"), 1, 64)
+    except ValueError:
+        # Refused at admission; one written around the webhook must not stop everybody's routes.
+        return 1
+
+
+def _timeout_s(target: Target, settings: GatewaySettings) -> float:
+    own = target.predictor.get("timeout")
+    return float(own) if own else settings.request_timeout_s
+
+
+def _capacity(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
