@@ -23,6 +23,7 @@ class Allocation:
         sm_partition: SMs of those groups (what the bitmap adds up to on this GPU).
         quota_percent: 1..100, share of each quota window in which kernels may run.
         memory_bytes: cap on device memory, physical bytes.
+
     """
 
     gpu_uuid: str

@@ -33,6 +33,7 @@ class AnnotationError(HasError):
 
     Attributes:
         problems: one sentence per problem, each naming key, value and what is accepted.
+
     """
 
     def __init__(self, problems: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ class GpuGeometry:
         sm_count: streaming multiprocessors on the device.
         sm_group_size: SMs of every group but the last, which takes the rest.
         memory_bytes: physical device memory.
+
     """
 
     product: str
@@ -52,6 +53,7 @@ class GpuGeometry:
 
         Raises:
             ValueError: the bitmap is empty or names a group the GPU does not have.
+
         """
         if sm_groups <= 0 or sm_groups & ~self.all_groups:
             raise ValueError(

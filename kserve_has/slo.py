@@ -14,6 +14,7 @@ class Slo:
     Attributes:
         latency_ms: bound on the time from arrival at the gateway to the last byte, milliseconds.
         percentile: 50..99, the share of offered requests that must meet the bound, per cent.
+
     """
 
     latency_ms: float
@@ -36,6 +37,7 @@ def parse_percentile(text: str) -> int:
 
     Raises:
         ValueError: anything else.
+
     """
     digits = text.strip().removeprefix("p")
     if not text.strip().startswith("p") or not digits.isdigit() or not 50 <= int(digits) <= 99:

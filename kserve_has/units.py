@@ -30,6 +30,7 @@ def parse_duration_ms(text: str) -> float:
 
     Raises:
         ValueError: the text is not a positive number followed by one of those units.
+
     """
     match = _DURATION.match(text)
     if match is None or float(match.group(1)) <= 0:
@@ -42,6 +43,7 @@ def parse_bytes(text: str) -> int:
 
     Raises:
         ValueError: the text is not a positive whole number with a known suffix.
+
     """
     match = _BYTES.match(text)
     if match is None or int(match.group(1)) <= 0:
@@ -54,6 +56,7 @@ def parse_whole(text: str, lowest: int, highest: int) -> int:
 
     Raises:
         ValueError: not a whole number, or outside the range.
+
     """
     if not re.fullmatch(r"\s*-?\d+\s*", text):
         raise ValueError(f"{text!r} is not a whole number in {lowest}..{highest}")

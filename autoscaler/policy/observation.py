@@ -29,6 +29,7 @@ class Replica:
         allocation: desired piece of GPU, None while gated.
         in_force: whether the node agent has acknowledged that allocation.
         age_s: seconds since creation.
+
     """
 
     name: str
@@ -51,6 +52,7 @@ class Traffic:
             None without answers.
         answered_rps: answers per second over the same ten seconds.
         late_share: share of those that missed the bound or failed, 0..1.
+
     """
 
     sample_age_s: float
@@ -79,6 +81,7 @@ class Service:
         scale: replicas the Deployment asks for now.
         replicas: its pods.
         traffic: what the gateway saw.
+
     """
 
     name: str

@@ -8,6 +8,7 @@ error messages are made from the same words.
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def setting(
 ) -> T:
     """Declare one setting: its default, unit, inclusive range or choices, and the reason."""
     declared = _Declared(unit, low, high, choices, why)
-    return typing.cast(T, dataclasses.field(default=default, metadata={_KEY: declared}))
+    return dataclasses.field(default=default, metadata={_KEY: declared})
 
 
 def load(cls: type[T], mapping: Mapping[str, object]) -> T:
@@ -59,6 +60,7 @@ def load(cls: type[T], mapping: Mapping[str, object]) -> T:
 
     Raises:
         SettingsError: one message with every unknown key, wrong type and value out of range.
+
     """
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
     hints = typing.get_type_hints(cls)
@@ -113,7 +115,7 @@ def _checked(
     if isinstance(value, int | float) and not isinstance(value, bool):
         below = declared.low is not None and value < declared.low
         above = declared.high is not None and value > declared.high
-        if below or above or value != value:
+        if below or above or math.isnan(value):
             unit = f" {declared.unit}" if declared.unit else ""
             return None, f"{name}: {raw!r} is outside {_accepted(declared)}{unit}"
     return value, None

@@ -13,6 +13,7 @@ class Latency:
     Attributes:
         mean_ms: expected time, milliseconds.
         upper_ms: one-sided 95 % bound, milliseconds; decisions use this one.
+
     """
 
     mean_ms: float
@@ -20,7 +21,14 @@ class Latency:
 
 
 class LatencyModel(Protocol):
-    """Anything that predicts the service time of a served model on a piece of a GPU."""
+    """Anything that predicts the service time of a served model on a piece of a GPU.
+
+    Hashable, so that answers can be remembered: a changed model is a new object.
+    """
+
+    def __hash__(self) -> int:
+        """Identity is enough."""
+        ...
 
     def knows(self, served_model: str, gpu_product: str) -> bool:
         """Whether a prediction can be made for this model on this GPU."""
@@ -33,5 +41,6 @@ class LatencyModel(Protocol):
 
         Raises:
             LatencyModelError: the model or GPU is unknown, or the piece is impossible.
+
         """
         ...

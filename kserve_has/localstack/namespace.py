@@ -109,7 +109,12 @@ def _init(reader: int, command: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:
-        child = subprocess.Popen(command, restore_signals=True, preexec_fn=_default_signals)
+        # This process has one thread, so running code between fork and exec is safe.
+        child = subprocess.Popen(
+            command,
+            restore_signals=True,
+            preexec_fn=_default_signals,  # noqa: PLW1509
+        )
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127

@@ -1,0 +1,141 @@
+"""The accountant: what is promised on every GPU, and where a piece still fits.
+
+Exact integers: no SM group is ever promised for more than 100 % of the time, no memory twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kserve_has.allocation import Allocation
+
+from .capacity import Piece
+from .observation import Gpu, Observation
+
+Owner = tuple[str, str]  # (service, replica)
+
+
+@dataclass(slots=True)
+class Held:
+    """What one replica is charged on one GPU: per group the larger of old and new quota."""
+
+    quota: list[int]
+    memory_bytes: int
+    exclusive: bool
+
+
+@dataclass(slots=True)
+class Room:
+    """One GPU's books."""
+
+    gpu: Gpu
+    held: dict[Owner, Held] = field(default_factory=dict)
+    free: list[int] = field(default_factory=list)
+    free_memory: int = 0
+
+    def __post_init__(self) -> None:
+        self.free = [100] * self.gpu.geometry.group_count
+        self.free_memory = self.gpu.geometry.memory_bytes
+
+    @property
+    def free_area(self) -> int:
+        """Per cent x groups that nobody was promised."""
+        return sum(self.free)
+
+    def charge(self, owner: Owner, allocation: Allocation, exclusive: bool) -> None:
+        """Add an allocation to what an owner already holds here (the larger counts)."""
+        held = self.held.get(owner)
+        if held is None:
+            held = self.held[owner] = Held([0] * len(self.free), 0, exclusive)
+        for group in range(len(self.free)):
+            if allocation.sm_groups >> group & 1:
+                more = max(0, allocation.quota_percent - held.quota[group])
+                held.quota[group] += more
+                self.free[group] -= more
+        more_memory = max(0, allocation.memory_bytes - held.memory_bytes)
+        held.memory_bytes += more_memory
+        self.free_memory -= more_memory
+
+    def release(self, owner: Owner) -> Held | None:
+        """Take an owner off the books and return what it held."""
+        held = self.held.pop(owner, None)
+        if held is not None:
+            self.free = [f + q for f, q in zip(self.free, held.quota, strict=True)]
+            self.free_memory += held.memory_bytes
+        return held
+
+    def restore(self, owner: Owner, held: Held | None) -> None:
+        """Put back what :meth:`release` returned."""
+        if held is not None:
+            self.held[owner] = held
+            self.free = [f - q for f, q in zip(self.free, held.quota, strict=True)]
+            self.free_memory -= held.memory_bytes
+
+    def admits(self, exclusive: bool) -> bool:
+        """Whether a newcomer may share this GPU: exclusive and spatial sharing never mix."""
+        return all(held.exclusive == exclusive for held in self.held.values())
+
+    def best(self, pieces: Iterable[Piece], target_rps: float) -> Piece | None:
+        """Return the cheapest piece with ``target_rps`` that fits, else the strongest that fits."""
+        count: dict[int, int] = {}
+        strongest: Piece | None = None
+        for piece in pieces:
+            fitting = count.get(piece.quota)
+            if fitting is None:
+                fitting = count[piece.quota] = sum(f >= piece.quota for f in self.free)
+            if fitting < piece.groups:
+                continue
+            if piece.rps >= target_rps:
+                return piece
+            if strongest is None or piece.rps > strongest.rps:
+                strongest = piece
+        return strongest
+
+    def choose_groups(self, piece: Piece, own: int) -> int:
+        """Return a bitmap of ``piece.groups`` groups with room for its quota.
+
+        Own groups are kept as far as they fit; others are taken next to them. The odd last group
+        comes last. The caller has made sure that enough groups fit.
+        """
+        last = len(self.free) - 1
+        fitting = [g for g, free in enumerate(self.free) if free >= piece.quota]
+        kept = [g for g in fitting if own >> g & 1]
+        anchor = kept[0] if kept else _run_start(fitting, piece.groups)
+
+        def rank(group: int) -> tuple[bool, bool, int, int, int]:
+            mine = bool(own >> group & 1)
+            return not mine, group == last, self.free[group], abs(group - anchor), group
+
+        chosen = sorted(fitting, key=rank)[: piece.groups]
+        return sum(1 << group for group in chosen)
+
+
+def _run_start(fitting: list[int], count: int) -> int:
+    """Return where the shortest run of at least ``count`` neighbours starts, else the longest."""
+    runs: list[tuple[int, int]] = []
+    for group in fitting:
+        if runs and group == runs[-1][0] + runs[-1][1]:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((group, 1))
+    enough = [run for run in runs if run[1] >= count]
+    if enough:
+        return min(enough, key=lambda run: (run[1], run[0]))[0]
+    return max(runs, key=lambda run: (run[1], -run[0]))[0] if runs else 0
+
+
+def open_books(
+    observation: Observation, draining: Mapping[Owner, tuple[Allocation, ...]]
+) -> dict[str, Room]:
+    """Return the books of every GPU by UUID, with all that replicas hold or still drain."""
+    rooms = {gpu.uuid: Room(gpu) for gpu in sorted(observation.gpus, key=lambda g: g.uuid)}
+    for service in observation.services:
+        for replica in service.replicas:
+            owner = (service.name, replica.name)
+            former = () if replica.in_force else draining.get(owner, ())
+            for allocation in (*former, *((replica.allocation,) if replica.allocation else ())):
+                room = rooms.get(allocation.gpu_uuid)
+                if room is not None:
+                    room.charge(owner, allocation, service.exclusive)
+    return rooms

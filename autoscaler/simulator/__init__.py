@@ -1,0 +1,1 @@
+"""Request-level simulation of the whole loop, driven by the very policy that runs live."""

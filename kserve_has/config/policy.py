@@ -1,0 +1,152 @@
+"""Settings of the autoscaling policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .fields import setting
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """How the policy weighs latency against cost; every default names its reason."""
+
+    demand_window_s: float = setting(
+        45.0,
+        unit="s",
+        low=5,
+        high=600,
+        why="Rates of the last 45 s stand for the next seconds: long enough to hold the peaks of "
+        "second-by-second noise, short enough to forget a surge within a minute.",
+    )
+    demand_budget: float = setting(
+        0.4,
+        low=0.01,
+        high=1.0,
+        why="Share of the objective's allowed violations that may fall into seconds busier than "
+        "the demand the policy provisions for.",
+    )
+    queueing_budget: float = setting(
+        0.4,
+        low=0.01,
+        high=1.0,
+        why="Share of the allowed violations that queueing may cause while the rate is exactly "
+        "the provisioned demand; below that rate queueing causes far fewer.",
+    )
+    surge_sigma: float = setting(
+        2.0,
+        low=0,
+        high=6,
+        why="A rise of the newest rate is extrapolated only beyond two standard deviations of "
+        "Poisson noise, so that constant load causes no motion.",
+    )
+    surge_gain: float = setting(
+        0.5,
+        low=0,
+        high=3,
+        why="Half of a significant rise is expected once more within the metric lag.",
+    )
+    backlog_drain_s: float = setting(
+        1.0,
+        unit="s",
+        low=0.1,
+        high=60,
+        why="Queued requests beyond what the replicas hold are to be gone in one second: older "
+        "ones have missed their objective anyway.",
+    )
+    stale_after_s: float = setting(
+        10.0,
+        unit="s",
+        low=1,
+        high=120,
+        why="Ten missed scrapes mean that nothing is known; nothing is shrunk on old figures.",
+    )
+    grow_headroom: float = setting(
+        1.05,
+        low=1.0,
+        high=2.0,
+        why="Growing 5 % past the demand saves the next resize when the rate creeps up.",
+    )
+    shrink_below: float = setting(
+        0.85,
+        low=0.1,
+        high=1.0,
+        why="A replica set shrinks only when 85 % of what it holds would do: the band in which "
+        "constant load with noise causes no motion.",
+    )
+    shrink_after_s: float = setting(
+        8.0,
+        unit="s",
+        low=0,
+        high=600,
+        why="Shrinking is free to undo within milliseconds, so eight quiet seconds are enough.",
+    )
+    scale_in_after_s: float = setting(
+        60.0,
+        unit="s",
+        low=0,
+        high=3600,
+        why="Removing a replica costs a cold start to undo, so the room must be proven longer.",
+    )
+    scale_in_headroom: float = setting(
+        1.15,
+        low=1.0,
+        high=3.0,
+        why="The replicas that stay must reach 15 % more than the demand, or the next peak would "
+        "bring the removed one back.",
+    )
+    scale_out_cooldown_s: float = setting(
+        3.0,
+        unit="s",
+        low=0,
+        high=600,
+        why="A new pod shows up within about two seconds; deciding twice on one need doubles it.",
+    )
+    feedback_limit: float = setting(
+        1.6,
+        low=1.0,
+        high=5.0,
+        why="The latency model may be wrong by 60 % before somebody should look at it.",
+    )
+    feedback_gain: float = setting(
+        0.02,
+        low=0.0,
+        high=1.0,
+        why="Each second of missed objective raises the demand by up to 2 %: the whole "
+        "correction takes half a minute, slower than vertical scaling and so no oscillation.",
+    )
+    quota_step: int = setting(
+        10,
+        unit="%",
+        low=1,
+        high=100,
+        why="Finer steps save less than one SM group and cause more resizes.",
+    )
+    min_quota: int = setting(
+        20,
+        unit="%",
+        low=1,
+        high=100,
+        why="Below 10 ms of a 50 ms quota window pauses dominate the latency.",
+    )
+    parked_quota: int = setting(
+        10,
+        unit="%",
+        low=1,
+        high=100,
+        why="A parked replica answers probes and keeps its memory; it needs next to no time.",
+    )
+    parked_after_s: float = setting(
+        30.0,
+        unit="s",
+        low=1,
+        high=3600,
+        why="Half a minute without a request; waking up is one resize of a few milliseconds.",
+    )
+    zero_after_s: float = setting(
+        300.0,
+        unit="s",
+        low=10,
+        high=86400,
+        why="True zero costs a cold start of many seconds to undo and saves a parked piece only.",
+    )
