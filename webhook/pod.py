@@ -1,0 +1,138 @@
+"""What is added to the pods of an opted-in service. Pure: no allocation, no side effect.
+
+Injection states what the pod must hold at the end, so applying it twice is applying it once.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+from kserve_has import contract
+from kserve_has.config.webhook import WebhookSettings
+from kserve_has.errors import AnnotationError
+from kserve_has.kube import JsonObject, annotations_of
+
+from .annotations import MACHINE_ANNOTATIONS
+from .gpu_requests import without_whole_gpu
+from .sidecar import sidecar_container
+
+INJECTED_VERSION: Final = "1"
+LIBRARY_PATH: Final = f"{contract.QUOTA_DIR}/{contract.LIBRARY_FILE}"
+# ld.so takes both as separators.
+_SEPARATORS: Final = str.maketrans(" ", ":")
+
+
+def inject(pod: JsonObject, settings: WebhookSettings) -> JsonObject:
+    """Return the pod as it must be created; one without an objective is returned unchanged.
+
+    Raises:
+        AnnotationError: the pod cannot run under quota; carries all reasons at once.
+
+    """
+    if contract.OBJECTIVE_LATENCY not in annotations_of(pod):
+        return pod
+    result = copy.deepcopy(pod)
+    spec = result["spec"]
+    problems = _problems(spec)
+    if problems:
+        raise AnnotationError(problems)
+    _mark(result)
+    _run_under_quota(_served(spec))
+    _put(spec.setdefault("volumes", []), _volume(settings))
+    _put(spec.setdefault("initContainers", []), sidecar_container(settings))
+    _hold_until_placed(spec)
+    if settings.runtime_class:
+        spec.setdefault("runtimeClassName", settings.runtime_class)
+    return result
+
+
+def _problems(spec: JsonObject) -> list[str]:
+    names = [container["name"] for container in spec["containers"]]
+    problems = []
+    if contract.KSERVE_CONTAINER not in names:
+        problems.append(
+            f"spec.containers are {', '.join(names)}; the one that uses the GPU must be named "
+            f"{contract.KSERVE_CONTAINER}"
+        )
+    elif "valueFrom" in _variable(_served(spec), contract.ENV_PRELOAD):
+        problems.append(
+            f"{contract.ENV_PRELOAD} of {contract.KSERVE_CONTAINER} comes from a reference, which "
+            "cannot be joined with the quota library; write it as a value"
+        )
+    if spec.get("nodeName"):
+        problems.append(
+            f"spec.nodeName is {spec['nodeName']!r}; kserve-has chooses node and GPU; remove it"
+        )
+    return problems
+
+
+def _served(spec: JsonObject) -> dict[str, Any]:
+    containers: list[dict[str, Any]] = spec["containers"]
+    return next(c for c in containers if c["name"] == contract.KSERVE_CONTAINER)
+
+
+def _mark(pod: JsonObject) -> None:
+    annotations = pod["metadata"]["annotations"]
+    # A template may carry an allocation somebody copied from a pod; a pod is born without one.
+    for key in MACHINE_ANNOTATIONS:
+        annotations.pop(key, None)
+    annotations[contract.INJECTED] = INJECTED_VERSION
+
+
+def _run_under_quota(container: dict[str, Any]) -> None:
+    without_whole_gpu(container)
+    mount = {"name": contract.QUOTA_VOLUME, "mountPath": contract.QUOTA_DIR}
+    _put(container.setdefault("volumeMounts", []), mount)
+    environment = container.setdefault("env", [])
+    preload = str(_variable(container, contract.ENV_PRELOAD).get("value", ""))
+    others = [p for p in preload.translate(_SEPARATORS).split(":") if p and p != LIBRARY_PATH]
+    for variable in (
+        {"name": contract.ENV_PRELOAD, "value": ":".join([LIBRARY_PATH, *others])},
+        {"name": contract.ENV_QUOTA_DIR, "value": contract.QUOTA_DIR},
+        {
+            "name": contract.ENV_VISIBLE_DEVICES,
+            "valueFrom": {
+                "fieldRef": {
+                    "apiVersion": "v1",
+                    "fieldPath": f"metadata.annotations['{contract.GPU_UUID}']",
+                }
+            },
+        },
+    ):
+        _put(environment, variable)
+
+
+def _hold_until_placed(spec: JsonObject) -> None:
+    _put(spec.setdefault("schedulingGates", []), {"name": contract.SCHEDULING_GATE})
+    spec.setdefault("nodeSelector", {})[contract.NODE_LABEL] = "true"
+    toleration = {
+        "key": contract.NODE_TAINT,
+        "operator": "Equal",
+        "value": "true",
+        "effect": "NoSchedule",
+    }
+    tolerations = spec.setdefault("tolerations", [])
+    if toleration not in tolerations:
+        tolerations.append(toleration)
+
+
+def _volume(settings: WebhookSettings) -> JsonObject:
+    medium = {"medium": "Memory", "sizeLimit": settings.volume_size}
+    return {"name": contract.QUOTA_VOLUME, "emptyDir": medium}
+
+
+def _variable(container: JsonObject, name: str) -> JsonObject:
+    entries: list[JsonObject] = container.get("env") or []
+    # kubelet lets the last of several entries win.
+    return next((entry for entry in reversed(entries) if entry["name"] == name), {})
+
+
+def _put(entries: list[JsonObject], wanted: JsonObject) -> None:
+    """Let a named list hold ``wanted`` exactly once: in its place, or at the end."""
+    for index, entry in enumerate(entries):
+        if entry["name"] == wanted["name"]:
+            entries[index] = wanted
+            entries[index + 1 :] = [e for e in entries[index + 1 :] if e["name"] != wanted["name"]]
+            return
+    entries.append(wanted)
