@@ -130,6 +130,17 @@ class KubeClient:
         """Create an object and return it as stored."""
         return await self._json("POST", resource.path(namespace), body=body)
 
+    async def post(
+        self,
+        resource: Resource,
+        name: str,
+        subresource: str,
+        body: JsonObject,
+        namespace: str | None = None,
+    ) -> JsonObject:
+        """Create through a subresource, such as ``token`` of a ServiceAccount."""
+        return await self._json("POST", resource.path(namespace, name, subresource), body=body)
+
     async def replace(
         self, resource: Resource, body: JsonObject, *, subresource: str = ""
     ) -> JsonObject:

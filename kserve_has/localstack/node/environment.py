@@ -14,7 +14,12 @@ from .spec import ContainerSpec
 ENV_BIND_ADDRESS: Final = "KSERVE_HAS_BIND_ADDRESS"
 ENV_LIBRARY: Final = "KSERVE_HAS_LIBRARY"
 _FIELD_KEY: Final = re.compile(r"^metadata\.(annotations|labels)\['([^']+)'\]$")
+_KEY_SOURCES: Final = {"ConfigMap": "configMapKeyRef", "Secret": "secretKeyRef"}
 _REFERENCE: Final = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
+
+
+Reference = tuple[str, str]  # ("ConfigMap" or "Secret", name)
+Sources = Mapping[Reference, Mapping[str, str] | None]  # None: the object does not exist
 
 
 class ContainerConfigError(ValueError):
@@ -77,10 +82,24 @@ def field_value(pod: JsonObject, path: str, pod_ip: str, runtime: NodeRuntime) -
     return str(known[path])
 
 
+def references(container: ContainerSpec) -> set[Reference]:
+    """Return the ConfigMaps and Secrets that a container's variables come from."""
+    found: set[Reference] = set()
+    for entry in container.env:
+        for kind, key in _KEY_SOURCES.items():
+            if key in (entry.get("valueFrom") or {}):
+                found.add((kind, entry["valueFrom"][key]["name"]))
+    return found
+
+
 def container_environment(
-    container: ContainerSpec, pod: JsonObject, pod_ip: str, runtime: NodeRuntime
+    container: ContainerSpec,
+    pod: JsonObject,
+    pod_ip: str,
+    runtime: NodeRuntime,
+    sources: Sources | None = None,
 ) -> dict[str, str]:
-    """Return all variables of a container.
+    """Return all variables of a container; ``sources`` holds what ``references`` asked for.
 
     Raises:
         ContainerConfigError: a variable comes from a source the stand-in does not know.
@@ -91,7 +110,16 @@ def container_environment(
     if runtime.library and container.name == contract.SIDECAR_CONTAINER:
         variables[ENV_LIBRARY] = runtime.library
     for entry in container.env:
-        variables[entry["name"]] = _value(entry, pod, pod_ip, runtime, variables)
+        source = entry.get("valueFrom") or {}
+        value: str | None
+        if "fieldRef" in source:
+            value = field_value(pod, source["fieldRef"]["fieldPath"], pod_ip, runtime)
+        elif source:
+            value = _keyed_value(entry["name"], source, sources or {})
+        else:
+            value = expand(entry.get("value", ""), variables)
+        if value is not None:
+            variables[entry["name"]] = value
     if variables.get(contract.ENV_VISIBLE_DEVICES) and runtime.driver_dir:
         _give_driver(variables, runtime)
     return variables
@@ -104,19 +132,18 @@ def command_line(
     return tuple(expand(part, variables) for part in (*program, *container.args))
 
 
-def _value(
-    entry: JsonObject,
-    pod: JsonObject,
-    pod_ip: str,
-    runtime: NodeRuntime,
-    variables: Mapping[str, str],
-) -> str:
-    source = entry.get("valueFrom")
-    if not source:
-        return expand(entry.get("value", ""), variables)
-    if "fieldRef" in source:
-        return field_value(pod, source["fieldRef"]["fieldPath"], pod_ip, runtime)
-    raise ContainerConfigError(f"{entry['name']}: {', '.join(source)} is not supported")
+def _keyed_value(name: str, source: JsonObject, sources: Sources) -> str | None:
+    for kind, field in _KEY_SOURCES.items():
+        if field not in source:
+            continue
+        wanted = source[field]
+        value = (sources.get((kind, wanted["name"])) or {}).get(wanted["key"])
+        if value is None and not wanted.get("optional", False):
+            raise ContainerConfigError(
+                f"{name}: no key {wanted['key']!r} in {kind} {wanted['name']!r}"
+            )
+        return value
+    raise ContainerConfigError(f"{name}: {', '.join(source)} is not supported")
 
 
 def _give_driver(variables: dict[str, str], runtime: NodeRuntime) -> None:

@@ -137,6 +137,18 @@ def finished(spec: PodSpec, state: PodState) -> bool:
     return all(_ended_for_good(spec, state.of(c)) for c in spec.main)
 
 
+def will_restart(spec: PodSpec, state: PodState, container: ContainerSpec) -> bool:
+    """Whether a container that has ended waits for its next start."""
+    held = state.of(container)
+    if held.running or held.last is None or state.stop_deadline is not None:
+        return False
+    if finished(spec, state):
+        return False
+    if container.is_sidecar:
+        return True
+    return held.last.code != 0 if container.is_init else not _ended_for_good(spec, held)
+
+
 def after_start(held: ContainerState, now: float, *, has_startup_probe: bool) -> ContainerState:
     """Return the state of a container whose process has just been started."""
     return replace(
