@@ -49,7 +49,9 @@ def endpoint(pod: JsonObject) -> Endpoint | None:
 
 def _backend(target: Target, pods: Sequence[JsonObject]) -> Backend:
     found = tuple(e for e in map(endpoint, pods) if e is not None)
-    return Backend(target.name, target.traffic_percent, _concurrency(target), found)
+    # A replica that serves nothing within the objective is a last resort, not a helper.
+    useful = tuple(e for e in found if e.capacity_rps != 0)
+    return Backend(target.name, target.traffic_percent, _concurrency(target), useful or found)
 
 
 def _concurrency(target: Target) -> int:

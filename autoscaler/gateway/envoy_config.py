@@ -51,6 +51,7 @@ CLUSTER_STATS: Final = (
     "upstream_rq_time",
     "upstream_cx_active",
     "upstream_cx_connect_fail",
+    "upstream_cx_none_healthy",
     "membership_healthy",
 )
 
@@ -231,7 +232,9 @@ def _cluster(backend: Backend, settings: GatewaySettings, xds_dir: str) -> Resou
                     "max_pending_requests": settings.max_pending_requests,
                 }
             ],
-            "per_host_thresholds": [{"max_connections": backend.concurrency}],
+            "per_host_thresholds": [
+                {"max_connections": backend.concurrency + settings.queue_per_replica}
+            ],
         },
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {

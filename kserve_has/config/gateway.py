@@ -45,6 +45,13 @@ class GatewaySettings:
         high=10**9,
         why="a burst waits for a replica that is about to grow instead of failing at once",
     )
+    queue_per_replica: int = setting(
+        1,
+        low=0,
+        high=64,
+        why="one request waits at the replica, so that its GPU never waits for the network; "
+        "further ones wait in the gateway",
+    )
     retries: int = setting(
         2, low=0, high=10, why="only for requests no replica has begun to work on: a pod that died"
     )
