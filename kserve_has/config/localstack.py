@@ -17,9 +17,6 @@ class LocalStackSettings:
     gpus_per_node: int = setting(
         2, low=1, high=8, why="two GPUs a node are the least that shows a choice of GPU"
     )
-    gpu_seed: int = setting(
-        0, low=0, high=2**31, why="the emulated GPUs' UUIDs are the same in every run"
-    )
     scrape_interval_s: int = setting(
         1, unit="s", low=1, high=60, why="the autoscaler decides every second"
     )
@@ -27,7 +24,7 @@ class LocalStackSettings:
         90.0, unit="s", low=5, high=600, why="ten times what a start takes on two busy cores"
     )
     stop_grace_s: float = setting(
-        5.0, unit="s", low=0, high=60, why="leases are released in one; the API server drains 15"
+        5.0, unit="s", low=0, high=60, why="a component releases its Lease in one"
     )
     restart_backoff_s: float = setting(
         0.5, unit="s", low=0.05, high=10, why="a crash is over before the next scrape but one"

@@ -44,9 +44,9 @@ def pod_cidr(index: int) -> str:
     return f"10.244.{index + 1}.0/24"
 
 
-def agent_port(index: int) -> int:
-    """Return the port of the node agent; all nodes share one loopback, so each has its own."""
-    return contract.AGENT_PORT + 10 * (index + 1)
+def node_address(index: int) -> str:
+    """Return the address of the node with this index; its pods get the ones after it."""
+    return f"10.244.{index + 1}.1"
 
 
 def repository() -> Path:

