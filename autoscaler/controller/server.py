@@ -35,10 +35,10 @@ async def serving(
 
     application = web.Application()
     application.add_routes([web.get("/metrics", expose), web.get("/healthz", health)])
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, *listen, shutdown_timeout=_GRACE_S).start()
+        await web.TCPSite(runner, *listen).start()
         yield
     finally:
         await runner.cleanup()
