@@ -1,19 +1,21 @@
 """How many requests per second a piece of a GPU serves within the objective.
 
-A replica is a queue in front of one server. With ``g`` milliseconds of GPU time a request and a
-quota ``q``, it drains one request every ``D = g / q``; a request alone takes at most ``S``. What
-is left of the objective, ``L - S``, may be spent waiting. At utilisation ``u`` the chance to wait
-longer than ``t`` is at most about ``u exp(-2 (1 - u) t / D)`` (Kingman's bound with Poisson
-arrivals and steady service). The capacity is the largest ``u / D`` at which that chance stays
-within the violations set aside for queueing.
+``n`` equal replicas behind a least-request gateway are nearly one queue with ``n`` servers. With
+``g`` milliseconds of GPU time a request and a quota ``q``, each drains one request every
+``D = g / q``; a request alone takes at most ``S``. What is left of the objective, ``L - S``, may
+be spent waiting. At utilisation ``u`` the chance to wait longer than ``t`` is about
+``C(n, u) exp(-2 n (1 - u) t / D)``: Erlang's chance that all are busy, times Kingman's decay for
+Poisson arrivals and steady service. The capacity is the largest ``u / D`` at which that chance
+stays within the violations set aside for queueing.
 
-Worked example: objective 100 ms at p95, ``g = S = 12.5`` ms at 32 SMs, 2 % set aside: there is
-room to wait for seven services, so ``u = 0.75`` and the piece serves 60 requests per second.
+Worked example: objective 100 ms at p95, ``g = S = 12.5`` ms at 32 SMs, 2 % set aside, one
+replica: there is room to wait for seven services, so ``u = 0.74``: 59 requests per second.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,6 +25,8 @@ from kserve_has.latency import LatencyModel
 from kserve_has.slo import Slo
 
 from .observation import Service
+
+POOL_LIMIT = 12  # replicas beyond which one more changes the share of waiting no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,99 +48,132 @@ class Piece:
     rps: float
 
 
-def utilisation(wait_ms: float, drain_ms: float, chance: float) -> float:
+def utilisation(wait_ms: float, drain_ms: float, chance: float, pool: int = 1) -> float:
     """Return the largest utilisation at which a wait beyond ``wait_ms`` has at most ``chance``.
 
     >>> round(utilisation(87.5, 12.5, 0.02), 2)
     0.74
     """
-    slack = 2.0 * max(0.0, wait_ms) / drain_ms
-    bound = math.log(chance)
+    slack = 2.0 * pool * max(0.0, wait_ms) / drain_ms
     low, high = 0.0, 1.0
-    for _ in range(24):
+    for _ in range(20):
         middle = (low + high) / 2
-        if math.log(middle) - slack * (1.0 - middle) <= bound:
+        if _all_busy(pool, middle) * math.exp(-slack * (1.0 - middle)) <= chance:
             low = middle
         else:
             high = middle
     return low
 
 
-@lru_cache(maxsize=65536)
-def capacity_rps(
-    latency: LatencyModel,
-    served_model: str,
-    product: str,
-    batch: int,
-    sm: int,
-    quota: int,
-    slo: Slo,
-    queueing_budget: float,
-) -> float:
-    """Return the requests per second that one replica serves within the objective."""
-    service_ms = latency.predict(served_model, product, batch, sm, quota).upper_ms
-    if service_ms >= slo.latency_ms:
-        return 0.0
-    alone_ms = latency.predict(served_model, product, batch, sm, 100).upper_ms
-    drain_ms = alone_ms * 100.0 / quota
-    chance = slo.allowed_violation_rate * queueing_budget
-    share = utilisation(slo.latency_ms - service_ms, drain_ms, chance)
-    return share * 1000.0 / drain_ms
+def _all_busy(servers: int, share: float) -> float:
+    """Return Erlang's chance that an arrival finds every server busy."""
+    load = servers * share
+    blocked = 1.0
+    for k in range(1, servers + 1):
+        blocked = load * blocked / (k + load * blocked)
+    return blocked / (1.0 - share * (1.0 - blocked)) if share < 1.0 else 1.0
 
 
-@lru_cache(maxsize=4096)
-def _ladder(
-    latency: LatencyModel,
-    served_model: str,
-    geometry: GpuGeometry,
-    batch: int,
-    slo: Slo,
-    bounds: tuple[int, int, bool],
-    settings: PolicySettings,
-) -> tuple[Piece, ...]:
-    min_sm, max_sm, exclusive = bounds
-    pieces = []
-    for groups in range(1, geometry.group_count + 1):
-        whole = groups == geometry.group_count
-        sm = geometry.sm_count if whole else groups * geometry.sm_group_size
-        if (exclusive and not whole) or not (min_sm <= sm <= max_sm or (exclusive and whole)):
-            continue
-        for quota in _quotas(settings):
-            rps = capacity_rps(
-                latency,
-                served_model,
-                geometry.product,
-                batch,
-                sm,
-                quota,
-                slo,
-                settings.queueing_budget,
-            )
-            pieces.append(Piece(groups, sm, quota, sm * quota, rps))
-    # Least area first; of equal areas the one that serves more, then fewer SMs.
-    return tuple(sorted(pieces, key=lambda p: (p.area, -p.rps, p.groups)))
+class Ladder:
+    """Every piece that a service may hold on one kind of GPU, cheapest first.
 
-
-def _quotas(settings: PolicySettings) -> tuple[int, ...]:
-    steps = range(settings.min_quota, 100, settings.quota_step)
-    return (*steps, 100)
-
-
-def ladder(
-    service: Service, geometry: GpuGeometry, settings: PolicySettings, latency: LatencyModel
-) -> tuple[Piece, ...]:
-    """Return every piece of such a GPU that a service may hold, cheapest first.
-
-    The latency model must be hashable (by identity is enough): answers are remembered.
+    Attributes:
+        pieces: all that serve anything.
+        useful: those that serve more than every cheaper one; ascending in area and rps.
+        smallest: the least area allowed at all, for parking; it need not serve anything.
     """
-    bounds = (service.min_sm, service.max_sm, service.exclusive)
-    return _ladder(
-        latency, service.served_model, geometry, service.batch, service.slo, bounds, settings
-    )
+
+    def __init__(
+        self,
+        key: _Key,
+        geometry: GpuGeometry,
+        bounds: tuple[int, int, bool],
+        settings: PolicySettings,
+        pool: int,
+    ) -> None:
+        self._key = key
+        self._chance = key.slo.allowed_violation_rate * settings.queueing_budget
+        self._pool = pool
+        self._memo: dict[tuple[int, int], float] = {}
+        sizes = _sizes(geometry, bounds)
+        found = [
+            Piece(groups, sm, quota, sm * quota, self.rps_of(sm, quota))
+            for groups, sm in sizes
+            for quota in (*range(settings.min_quota, 100, settings.quota_step), 100)
+        ]
+        # Least area first; of equal areas the one that serves more, then fewer groups.
+        self.pieces = tuple(
+            sorted((p for p in found if p.rps > 0), key=lambda p: (p.area, -p.rps, p.groups))
+        )
+        if not self.pieces and sizes:
+            self.pieces = (self._best_effort(*sizes[-1]),)
+        self.useful = _useful(self.pieces)
+        self._rates = [piece.rps for piece in self.useful]
+        self.smallest = None
+        if sizes:
+            groups, sm = sizes[0]
+            quota = settings.parked_quota
+            self.smallest = Piece(groups, sm, quota, sm * quota, self.rps_of(sm, quota))
+
+    def _best_effort(self, groups: int, sm: int) -> Piece:
+        """Return the largest piece for an objective that nothing meets: the queue stays short."""
+        rps = self._memo[sm, 100] = 600.0 / self._key.alone_ms(sm)
+        return Piece(groups, sm, 100, sm * 100, rps)
+
+    @property
+    def strongest_rps(self) -> float:
+        """Requests per second of the strongest piece, 0 when none meets the objective."""
+        return self._rates[-1] if self._rates else 0.0
+
+    def rps_of(self, sm: int, quota: int) -> float:
+        """Return the requests per second that a piece serves within the objective."""
+        rps = self._memo.get((sm, quota))
+        if rps is None:
+            rps = self._memo[sm, quota] = self._key.rps(sm, quota, self._chance, self._pool)
+        return rps
+
+    def cheapest(self, rps: float) -> Piece | None:
+        """Return the cheapest piece that serves ``rps``; None when none does."""
+        at = bisect_left(self._rates, rps)
+        return self.useful[at] if at < len(self.useful) else None
 
 
-def useful(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
-    """Return the pieces that serve anything and more than every cheaper piece."""
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a service time depends on apart from the piece."""
+
+    latency: LatencyModel
+    served_model: str
+    product: str
+    batch: int
+    slo: Slo
+
+    def alone_ms(self, sm: int) -> float:
+        return self.latency.predict(self.served_model, self.product, self.batch, sm, 100).upper_ms
+
+    def rps(self, sm: int, quota: int, chance: float, pool: int) -> float:
+        service_ms = self.latency.predict(
+            self.served_model, self.product, self.batch, sm, quota
+        ).upper_ms
+        if service_ms >= self.slo.latency_ms:
+            return 0.0
+        drain_ms = self.alone_ms(sm) * 100.0 / quota
+        share = utilisation(self.slo.latency_ms - service_ms, drain_ms, chance, pool)
+        return share * 1000.0 / drain_ms
+
+
+def _sizes(geometry: GpuGeometry, bounds: tuple[int, int, bool]) -> list[tuple[int, int]]:
+    """Return (groups, SMs) allowed, ascending."""
+    low, high, exclusive = bounds
+    last = geometry.group_count
+    if exclusive:
+        return [(last, geometry.sm_count)]
+    sizes = [(groups, groups * geometry.sm_group_size) for groups in range(1, last)]
+    sizes.append((last, geometry.sm_count))
+    return [(groups, sm) for groups, sm in sizes if low <= sm <= high]
+
+
+def _useful(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     best = 0.0
     chosen = []
     for piece in pieces:
@@ -144,3 +181,30 @@ def useful(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
             best = piece.rps
             chosen.append(piece)
     return tuple(chosen)
+
+
+@lru_cache(maxsize=16384)
+def _ladder(
+    key: _Key,
+    geometry: GpuGeometry,
+    bounds: tuple[int, int, bool],
+    settings: PolicySettings,
+    pool: int,
+) -> Ladder:
+    return Ladder(key, geometry, bounds, settings, pool)
+
+
+def ladder(
+    service: Service,
+    geometry: GpuGeometry,
+    settings: PolicySettings,
+    latency: LatencyModel,
+    pool: int = 1,
+) -> Ladder:
+    """Return the pieces a service may hold when ``pool`` replicas share its load.
+
+    The latency model must be hashable (by identity is enough): answers are remembered.
+    """
+    key = _Key(latency, service.served_model, geometry.product, service.batch, service.slo)
+    bounds = (service.min_sm, service.max_sm, service.exclusive)
+    return _ladder(key, geometry, bounds, settings, max(1, min(pool, POOL_LIMIT)))

@@ -1,13 +1,15 @@
 """How many requests per second must be served within the objective during the next seconds.
 
-The last rates stand for the next ones. A second that is busier than the provisioned demand is
-lost as a whole, because the metrics arrive later than the objective; so the demand is the least
-rate such that the busier seconds hold no more requests than the violations set aside for them.
+A request that arrives in a second busier than the capacity is late, because figures reach the
+policy later than the objective allows. So the level to provision is the rate such that busier
+seconds hold no more requests than the violations set aside for them. Of the spread of the samples
+only what Poisson noise does not explain counts: the queue's own formula holds the noise already.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_has.config.policy import PolicySettings
@@ -21,19 +23,22 @@ class Demand:
     """Requests per second to provision for, and what it is made of.
 
     Attributes:
-        rps: what must be served within the objective, all of the below included.
+        rps: what must be served within the objective now: sizes of pieces follow it.
+        soon_rps: the same when a replica asked for now would be ready: their number follows it.
         recent_rps: mean rate of the newest two samples.
-        surge_rps: extrapolated rise.
         backlog_rps: rate that drains what is queued.
     """
 
     rps: float
+    soon_rps: float
     recent_rps: float
-    surge_rps: float
     backlog_rps: float
 
 
-def quantile_of_requests(rates: list[float], beyond: float) -> float:
+NOTHING = Demand(0.0, 0.0, 0.0, 0.0)
+
+
+def quantile_of_requests(rates: Sequence[float], beyond: float) -> float:
     """Return the least rate such that faster seconds hold at most ``beyond`` of all requests.
 
     >>> quantile_of_requests([10.0] * 9 + [30.0], beyond=0.1)
@@ -52,33 +57,80 @@ def quantile_of_requests(rates: list[float], beyond: float) -> float:
 
 def estimate(service: Service, memory: Memory, settings: PolicySettings) -> Demand:
     """Return the demand on a service; all zero when nothing arrived in the window."""
-    traffic = service.traffic
-    rates = [rps for age, rps in traffic.arrivals_rps if age <= settings.demand_window_s]
-    recent = _recent(rates)
+    window = settings.demand_window_s
+    samples = [(age, rps) for age, rps in service.traffic.arrivals_rps if age <= window]
+    if not samples:
+        return NOTHING
+    rates = [rps for _, rps in samples]
+    step_s = _step(samples)
     beyond = service.slo.allowed_violation_rate * settings.demand_budget
-    # Few samples cannot hold a rare second: the Poisson spread of the rate stands in for it.
-    level = max(quantile_of_requests(rates, beyond), recent)
-    surge = _surge(rates, settings)
+    steady = level(rates, step_s, beyond, settings)
+    recent = sum(rates[-2:]) / len(rates[-2:])
+    rise = _rise(rates, step_s, settings)
+    now = max(steady, recent + rise * settings.surge_gain) if rise else steady
+    horizon = memory.cold_start_s if memory.cold_start_s is not None else settings.cold_start_s
+    ahead = _climb(rates, step_s, settings) * horizon
     backlog = _backlog(service, settings)
-    total = (max(level, recent + surge) + backlog) * memory.feedback
-    return Demand(total, recent, surge, backlog)
+    factor = memory.feedback
+    return Demand((now + backlog) * factor, (now + ahead) * factor, recent, backlog)
 
 
-def _recent(rates: list[float]) -> float:
-    newest = rates[-2:]
-    return sum(newest) / len(newest) if newest else 0.0
+def level(rates: Sequence[float], step_s: float, beyond: float, settings: PolicySettings) -> float:
+    """Return the rate that stands for the samples: their mean plus the part that is not noise.
 
-
-def _surge(rates: list[float], settings: PolicySettings) -> float:
-    """Return the part of the newest rise that noise does not explain, times the gain."""
-    before = rates[-8:-2]
-    if len(before) < 3:
+    Each sample is drawn towards the mean by the share of the spread that Poisson arrivals
+    explain (the best linear guess of its true rate); the quantile is taken of what remains.
+    """
+    count = len(rates)
+    mean = sum(rates) / count
+    if mean <= 0.0:
         return 0.0
-    level = sum(before) / len(before)
-    mean_square = sum((rate - level) ** 2 for rate in before) / len(before)
-    noise = math.sqrt(max(level, mean_square, 1.0) / 2)
-    rise = _recent(rates) - level - settings.surge_sigma * noise
-    return max(0.0, rise) * settings.surge_gain
+    noise = mean / step_s
+    spread = sum((rate - mean) ** 2 for rate in rates) / count
+    # A spread measured from few samples may be understated: allow for its own error.
+    spread *= 1.0 + settings.spread_sigma * math.sqrt(2.0 / count)
+    real = max(0.0, 1.0 - noise / spread) if spread > 0 else 0.0
+    peak = quantile_of_requests(rates, beyond)
+    # The mean itself is known from few arrivals.
+    doubt = settings.mean_sigma * math.sqrt(mean / (step_s * count))
+    return mean + doubt + max(0.0, peak - mean - doubt) * real
+
+
+def _step(samples: Sequence[tuple[float, float]]) -> float:
+    """Return the seconds between samples."""
+    if len(samples) < 2:
+        return 1.0
+    return max(0.05, (samples[0][0] - samples[-1][0]) / (len(samples) - 1))
+
+
+def _rise(rates: Sequence[float], step_s: float, settings: PolicySettings) -> float:
+    """Return how far the newest rate stands above the ones before, when noise cannot be why."""
+    before = rates[-10:-2]
+    if len(before) < 3:
+        return rates[-1] if len(rates) < 3 else 0.0
+    mean = sum(before) / len(before)
+    recent = (rates[-1] + rates[-2]) / 2
+    # Either the newest sample alone or the newest two must stand out.
+    variance = max(mean, 1.0) / step_s
+    alone = rates[-1] - mean - settings.surge_sigma * 1.3 * math.sqrt(variance)
+    pair = recent - mean - settings.surge_sigma * math.sqrt(variance / 2)
+    if alone <= 0 and pair <= 0:
+        return 0.0
+    return max(rates[-1], recent) - mean
+
+
+def _climb(rates: Sequence[float], step_s: float, settings: PolicySettings) -> float:
+    """Return the slope, requests/s per second, when it is a rise that noise does not explain."""
+    count = len(rates)
+    if count < 8:
+        return 0.0
+    middle = (count - 1) / 2
+    total = sum(rates)
+    weight = count * (count * count - 1) / 12.0
+    slope = (sum(i * rate for i, rate in enumerate(rates)) - middle * total) / weight
+    error = math.sqrt(max(total / count, 1.0) / step_s / weight)
+    sure = slope - settings.surge_sigma * error
+    return max(0.0, sure) / step_s
 
 
 def _backlog(service: Service, settings: PolicySettings) -> float:

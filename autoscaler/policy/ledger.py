@@ -5,13 +5,14 @@ Exact integers: no SM group is ever promised for more than 100 % of the time, no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kserve_has.allocation import Allocation
 
-from .capacity import Piece
+from .capacity import Ladder, Piece
 from .observation import Gpu, Observation
+from .state import Drain
 
 Owner = tuple[str, str]  # (service, replica)
 
@@ -48,11 +49,13 @@ class Room:
         held = self.held.get(owner)
         if held is None:
             held = self.held[owner] = Held([0] * len(self.free), 0, exclusive)
-        for group in range(len(self.free)):
-            if allocation.sm_groups >> group & 1:
-                more = max(0, allocation.quota_percent - held.quota[group])
-                held.quota[group] += more
-                self.free[group] -= more
+        quota, left, group = allocation.quota_percent, allocation.sm_groups, 0
+        while left and group < len(self.free):
+            if left & 1 and quota > held.quota[group]:
+                self.free[group] -= quota - held.quota[group]
+                held.quota[group] = quota
+            left >>= 1
+            group += 1
         more_memory = max(0, allocation.memory_bytes - held.memory_bytes)
         held.memory_bytes += more_memory
         self.free_memory -= more_memory
@@ -76,11 +79,14 @@ class Room:
         """Whether a newcomer may share this GPU: exclusive and spatial sharing never mix."""
         return all(held.exclusive == exclusive for held in self.held.values())
 
-    def best(self, pieces: Iterable[Piece], target_rps: float) -> Piece | None:
+    def best(self, ladder: Ladder, target_rps: float) -> Piece | None:
         """Return the cheapest piece with ``target_rps`` that fits, else the strongest that fits."""
+        wanted = ladder.cheapest(target_rps)
+        if wanted is not None and self.fits(wanted):
+            return wanted
         count: dict[int, int] = {}
         strongest: Piece | None = None
-        for piece in pieces:
+        for piece in ladder.pieces:
             fitting = count.get(piece.quota)
             if fitting is None:
                 fitting = count[piece.quota] = sum(f >= piece.quota for f in self.free)
@@ -91,6 +97,10 @@ class Room:
             if strongest is None or piece.rps > strongest.rps:
                 strongest = piece
         return strongest
+
+    def fits(self, piece: Piece) -> bool:
+        """Whether enough groups have the piece's quota left."""
+        return sum(free >= piece.quota for free in self.free) >= piece.groups
 
     def choose_groups(self, piece: Piece, own: int) -> int:
         """Return a bitmap of ``piece.groups`` groups with room for its quota.
@@ -125,16 +135,17 @@ def _run_start(fitting: list[int], count: int) -> int:
     return max(runs, key=lambda run: (run[1], -run[0]))[0] if runs else 0
 
 
-def open_books(
-    observation: Observation, draining: Mapping[Owner, tuple[Allocation, ...]]
-) -> dict[str, Room]:
+def open_books(observation: Observation, draining: Mapping[Owner, Drain]) -> dict[str, Room]:
     """Return the books of every GPU by UUID, with all that replicas hold or still drain."""
     rooms = {gpu.uuid: Room(gpu) for gpu in sorted(observation.gpus, key=lambda g: g.uuid)}
     for service in observation.services:
         for replica in service.replicas:
             owner = (service.name, replica.name)
-            former = () if replica.in_force else draining.get(owner, ())
-            for allocation in (*former, *((replica.allocation,) if replica.allocation else ())):
+            drain = draining.get(owner)
+            pieces = drain.pieces if drain is not None else ()
+            if replica.allocation is not None:
+                pieces = (*pieces, replica.allocation)
+            for allocation in pieces:
                 room = rooms.get(allocation.gpu_uuid)
                 if room is not None:
                     room.charge(owner, allocation, service.exclusive)

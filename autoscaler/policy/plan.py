@@ -20,6 +20,7 @@ class Reason(StrEnum):
     ABOVE_MAXIMUM = "AboveMaximum"
     GPU_FULL = "GpuFull"
     NEW_REPLICA = "NewReplica"
+    CHEAPER = "Cheaper"
     REPLACED = "Replaced"
     PARKED = "Parked"
     WITHIN_BAND = "WithinBand"

@@ -20,13 +20,34 @@ class Memory:
         fewer_since_s: since when one replica less would do, None while it would not.
         scaled_at_s: when the number of replicas was last changed.
         idle_since_s: since when no request arrived, None while some do.
+        more_since_s: since when one replica more would be cheaper, None while it would not.
+        learnt_at_s: when the feedback was last corrected.
+        cold_start_s: measured time from creation to readiness, None before the first.
+        starting: replicas seen on their way up, so that their readiness is noticed once.
     """
 
     feedback: float = 1.0
     shrink_since_s: float | None = None
     fewer_since_s: float | None = None
+    more_since_s: float | None = None
     scaled_at_s: float = float("-inf")
     idle_since_s: float | None = None
+    learnt_at_s: float = float("-inf")
+    cold_start_s: float | None = None
+    starting: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Pieces promised to a replica beside the one that is observed.
+
+    Attributes:
+        pieces: former and newest ones.
+        since_s: when the newest was promised.
+    """
+
+    pieces: tuple[Allocation, ...]
+    since_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +56,13 @@ class State:
 
     Attributes:
         services: by service name.
-        draining: former pieces of a replica that its node has not yet given up, by
-            (service, replica); they stay charged until the newest piece is in force.
+        draining: former pieces of a replica that its node has not yet given up, and new ones
+            that may not be observed yet, by (service, replica); they stay charged until the
+            newest piece is in force.
     """
 
     services: Mapping[str, Memory] = field(default_factory=dict)
-    draining: Mapping[tuple[str, str], tuple[Allocation, ...]] = field(default_factory=dict)
+    draining: Mapping[tuple[str, str], Drain] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

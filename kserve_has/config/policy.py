@@ -33,12 +33,33 @@ class PolicySettings:
         why="Share of the allowed violations that queueing may cause while the rate is exactly "
         "the provisioned demand; below that rate queueing causes far fewer.",
     )
+    spread_sigma: float = setting(
+        1.0,
+        low=0,
+        high=5,
+        why="The spread of 45 samples is uncertain by a fifth; one standard error is added, so "
+        "that bursts are believed a little before they are proven.",
+    )
+    mean_sigma: float = setting(
+        1.0,
+        low=0,
+        high=5,
+        why="The mean of few arrivals is uncertain; one standard error is added.",
+    )
+    cold_start_s: float = setting(
+        12.0,
+        unit="s",
+        low=0,
+        high=3600,
+        why="Until a replica's start was measured: framework import, context and weights of a "
+        "small model take about twelve seconds on an H200 host.",
+    )
     surge_sigma: float = setting(
-        2.0,
+        2.5,
         low=0,
         high=6,
-        why="A rise of the newest rate is extrapolated only beyond two standard deviations of "
-        "Poisson noise, so that constant load causes no motion.",
+        why="A rise of the newest rate counts only beyond 2.5 standard deviations of Poisson "
+        "noise, so that constant load causes no motion.",
     )
     surge_gain: float = setting(
         0.5,
@@ -61,6 +82,13 @@ class PolicySettings:
         high=120,
         why="Ten missed scrapes mean that nothing is known; nothing is shrunk on old figures.",
     )
+    settle_s: float = setting(
+        1.0,
+        unit="s",
+        low=0,
+        high=60,
+        why="A watch shows our own patch within a second; until then both pieces are charged.",
+    )
     grow_headroom: float = setting(
         1.05,
         low=1.0,
@@ -81,8 +109,16 @@ class PolicySettings:
         high=600,
         why="Shrinking is free to undo within milliseconds, so eight quiet seconds are enough.",
     )
+    idle_rps: float = setting(
+        1.0,
+        unit="requests/s",
+        low=0.001,
+        high=1000,
+        why="A service that is not parked is ready for one request a second: the next request "
+        "is answered within the objective, and resizing follows from there.",
+    )
     scale_in_after_s: float = setting(
-        60.0,
+        30.0,
         unit="s",
         low=0,
         high=3600,
@@ -95,12 +131,18 @@ class PolicySettings:
         why="The replicas that stay must reach 15 % more than the demand, or the next peak would "
         "bring the removed one back.",
     )
-    scale_out_cooldown_s: float = setting(
-        3.0,
+    scale_out_saving: float = setting(
+        0.85,
+        low=0.1,
+        high=1.0,
+        why="A replica more for cost's sake alone must save 15 %, or a cold start is wasted.",
+    )
+    scale_out_after_s: float = setting(
+        30.0,
         unit="s",
         low=0,
-        high=600,
-        why="A new pod shows up within about two seconds; deciding twice on one need doubles it.",
+        high=3600,
+        why="A replica more for cost's sake alone is no hurry.",
     )
     feedback_limit: float = setting(
         1.6,

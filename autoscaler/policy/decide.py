@@ -1,0 +1,171 @@
+"""One decision: what is to be done now for every service, and why.
+
+Order of a plan: shrinking first, then growing and placing by priority, then scaling, then what was
+held and why. Nothing grows into room that the same plan frees: a former piece stays charged until
+its node has acknowledged the new one, so stopping after any prefix over-commits nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kserve_has.config.policy import PolicySettings
+from kserve_has.gpu import GpuGeometry
+from kserve_has.latency import LatencyModel
+
+from . import demand as traffic
+from .desk import Desk, View, served_rps, sort_replicas
+from .horizontal import rescale
+from .ledger import Owner, open_books
+from .observation import Gpu, Observation, ReplicaPhase, Service
+from .placement import place_gated
+from .plan import Action, Hold, Place, Plan, Reason, Resize, SetScale
+from .state import Decision, Drain, Memory, State
+from .vertical import resize
+
+
+def decide(
+    state: State, observation: Observation, settings: PolicySettings, latency: LatencyModel
+) -> Decision:
+    """Return the plan for this instant and what to remember; pure and deterministic."""
+    gpus = {gpu.uuid: gpu for gpu in observation.gpus}
+    rooms = open_books(observation, state.draining)
+    usable = tuple(room for room in rooms.values() if room.gpu.healthy)
+    desk = Desk(observation.now_s, settings, latency, rooms, usable)
+    views = []
+    for service in sorted(observation.services, key=lambda s: (-s.priority, s.name)):
+        view = _look(desk, service, state, gpus)
+        views.append(view)
+        _steer(desk, view)
+    plan = Plan(tuple(_ordered(views)))
+    memories = {view.service.name: view.memory for view in views}
+    return Decision(plan, State(memories, _draining(state, observation, plan, settings)))
+
+
+def _look(desk: Desk, service: Service, state: State, gpus: Mapping[str, Gpu]) -> View:
+    """Return what follows from one service's facts before anything is decided."""
+    memory = state.services.get(service.name, Memory())
+    view = View(service, memory, _geometry(desk, service))
+    sort_replicas(view, gpus, _on_the_way(desk, service, state))
+    view.memory = memory = _notice_starts(view, memory)
+    if not traffic.is_known(service.traffic, desk.settings):
+        return view
+    view.demand = traffic.estimate(service, memory, desk.settings)
+    idle = view.demand.recent_rps <= 0 and service.traffic.in_flight <= 0
+    since = desk.now_s if memory.idle_since_s is None else memory.idle_since_s
+    view.memory = replace(memory, idle_since_s=since if idle else None)
+    _learn(desk, view)
+    return view
+
+
+def _on_the_way(desk: Desk, service: Service, state: State) -> set[str]:
+    """Return the replicas that are observed as gated although they were placed a moment ago."""
+    recent = set()
+    for replica in service.replicas:
+        drain = state.draining.get((service.name, replica.name))
+        if drain is not None and desk.now_s - drain.since_s < desk.settings.settle_s:
+            recent.add(replica.name)
+    return recent
+
+
+def _geometry(desk: Desk, service: Service) -> GpuGeometry | None:
+    """Return the first kind of GPU in the pool on which the model was measured."""
+    for room in desk.usable:
+        if desk.latency.knows(service.served_model, room.gpu.geometry.product):
+            return room.gpu.geometry
+    return None
+
+
+def _notice_starts(view: View, memory: Memory) -> Memory:
+    """Measure the cold start of replicas that became ready since the last tick."""
+    starting = frozenset(r.name for r in view.service.replicas if r.phase is ReplicaPhase.STARTING)
+    if not starting and not memory.starting:
+        return memory
+    measured = memory.cold_start_s
+    for replica in view.service.replicas:
+        if replica.phase is ReplicaPhase.READY and replica.name in memory.starting:
+            measured = replica.age_s if measured is None else (measured + replica.age_s) / 2
+    return replace(memory, starting=starting, cold_start_s=measured)
+
+
+def _learn(desk: Desk, view: View) -> None:
+    """Correct the demand once a second by what the objective suffered."""
+    memory, demand = view.memory, view.demand
+    if demand is None or desk.now_s - memory.learnt_at_s < 1.0:
+        return
+    held = served_rps(desk, view, view.serving, max(1, len(view.serving)))
+    feedback = traffic.learn(
+        view.service.traffic,
+        view.service.slo.allowed_violation_rate,
+        memory.feedback,
+        held >= demand.rps,
+        desk.settings,
+    )
+    view.memory = replace(memory, feedback=feedback, learnt_at_s=desk.now_s)
+
+
+def _steer(desk: Desk, view: View) -> None:
+    """Decide for one service."""
+    if view.geometry is None:
+        reason = Reason.UNKNOWN_MODEL if desk.usable else Reason.NO_ROOM
+        view.hold(reason, gpus=float(len(desk.usable)))
+        return
+    if view.demand is None:
+        view.hold(Reason.NO_DATA, sample_age_s=view.service.traffic.sample_age_s)
+    resize(desk, view)
+    place_gated(desk, view)
+    rescale(desk, view)
+
+
+def _ordered(views: list[View]) -> list[Action]:
+    """Return all actions in an order in which every prefix is safe to stop after."""
+    shrink: list[Action] = []
+    others: list[Action] = []
+    scale: list[Action] = []
+    holds: list[Action] = []
+    for view in views:
+        areas = {r.name: r.allocation.area for r in view.placed if r.allocation is not None}
+        acted = False
+        for action in view.actions:
+            acted = acted or not isinstance(action, Hold)
+            if isinstance(action, Resize) and action.allocation.area <= areas[action.replica]:
+                shrink.append(action)
+            elif isinstance(action, SetScale):
+                scale.append(action)
+            elif not isinstance(action, Hold):
+                others.append(action)
+        told = [a for a in view.actions if isinstance(a, Hold)]
+        if told and (not acted or told[-1].because.reason in _TELLING):
+            holds.append(max(told, key=lambda hold: _TELLING.get(hold.because.reason, 0)))
+    return [*shrink, *others, *scale, *holds]
+
+
+# What is withheld against somebody's need is told even beside actions, the gravest first.
+_TELLING = {Reason.NO_ROOM: 4, Reason.GPU_FULL: 3, Reason.AT_BOUND: 2, Reason.NO_DATA: 1}
+
+
+def _draining(
+    state: State, observation: Observation, plan: Plan, settings: PolicySettings
+) -> dict[Owner, Drain]:
+    """Return the pieces to keep charged although the next observation may not show them.
+
+    The former piece counts until the node has acknowledged the new one; the new piece counts
+    from now on, for the next observation may be older than the patch.
+    """
+    now = observation.now_s
+    replicas = {(s.name, r.name): r for s in observation.services for r in s.replicas}
+    kept: dict[Owner, Drain] = {}
+    for owner, drain in state.draining.items():
+        replica = replicas.get(owner)
+        settled = now - drain.since_s >= settings.settle_s
+        if replica is not None and not (settled and (replica.in_force or not replica.allocation)):
+            kept[owner] = drain
+    for action in plan.actions:
+        if isinstance(action, Resize | Place):
+            owner = (action.service, action.replica)
+            pieces = [*kept[owner].pieces] if owner in kept else []
+            current = replicas[owner].allocation
+            pieces += [p for p in (current, action.allocation) if p is not None and p not in pieces]
+            kept[owner] = Drain(tuple(pieces), now)
+    return kept

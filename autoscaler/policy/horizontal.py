@@ -1,0 +1,165 @@
+"""The slow loop: how many replicas, and which go first when there are too many."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from .desk import Desk, View, price, served_rps
+from .observation import Replica, ReplicaPhase
+from .placement import Trial
+from .plan import Because, Reason, SetScale
+from .vertical import grow
+
+
+def rescale(desk: Desk, view: View) -> None:
+    """Ask for another number of replicas when bounds, demand or cost say so."""
+    service = view.service
+    if service.scale < service.min_replicas:
+        _ask(desk, view, service.min_replicas, Reason.BELOW_MINIMUM, {})
+    elif service.scale > service.max_replicas:
+        _ask(desk, view, service.max_replicas, Reason.ABOVE_MAXIMUM, {})
+    elif view.demand is not None:
+        _follow_demand(desk, view)
+
+
+def _follow_demand(desk: Desk, view: View) -> None:
+    assert view.demand is not None  # the caller checked
+    service, demand = view.service, view.demand
+    if _idle_for(desk, view) >= desk.settings.zero_after_s and service.min_replicas == 0:
+        if service.scale > 0:
+            _ask(desk, view, 0, Reason.DEMAND_FELL, {"idle_s": _idle_for(desk, view)})
+        return
+    target = max(demand.rps, demand.soon_rps, desk.settings.idle_rps)
+    need = max(1, service.min_replicas, _needed(desk, view, target))
+    sick = len(view.sick)
+    numbers = {"soon_rps": target, "replicas": float(service.scale)}
+    if need + sick > service.scale and service.scale < service.max_replicas:
+        reason = Reason.REPLACED if sick and need <= service.scale else Reason.DEMAND_ROSE
+        wanted = min(service.max_replicas, _cheapest_count(desk, view, need, target) + sick)
+        _forget(view)
+        _ask(desk, view, wanted, reason, numbers)
+    elif sick and (len(view.serving) >= need or service.scale >= service.max_replicas):
+        _ask(desk, view, service.scale - sick, Reason.REPLACED, {"unhealthy": float(sick)})
+    elif not view.gated and not sick and len(view.placed) == service.scale:
+        _save(desk, view, target)
+
+
+def _needed(desk: Desk, view: View, target: float) -> int:
+    """Return the least number of healthy replicas, not below those asked for, to serve a target.
+
+    Replicas count with the strongest piece that their GPU has room for, newcomers with the best
+    place there is. Stops where no GPU has room.
+    """
+    asked = max(0, view.service.scale - len(view.sick))
+    if view.placed and served_rps(desk, view, view.placed, len(view.placed)) >= target:
+        return asked
+    trial = Trial(desk, view)
+    try:
+        for replica in view.placed:
+            trial.stretch(replica)
+        while trial.count < view.service.max_replicas and (
+            trial.count < asked or trial.rps() < target
+        ):
+            if not trial.add():
+                if trial.count >= asked:
+                    view.hold(Reason.NO_ROOM, wanted_rps=target, reachable_rps=trial.rps())
+                return max(asked, trial.count)
+    finally:
+        trial.undo()
+    return max(asked, trial.count)
+
+
+def _cheapest_count(desk: Desk, view: View, need: int, target: float) -> int:
+    """Return ``need`` or up to two more, where more but smaller pieces cost less."""
+    saving = desk.settings.scale_out_saving
+    best = need
+    for count in (need + 1, need + 2):
+        if count > view.service.max_replicas:
+            break
+        if cost(desk, view, count, target) < saving * cost(desk, view, best, target):
+            best = count
+    return best
+
+
+def cost(desk: Desk, view: View, count: int, target: float) -> float:
+    """Return the price of serving a target with ``count`` equal pieces; infinite if impossible."""
+    piece = view.ladder(desk, count).cheapest(target / count)
+    return math.inf if piece is None else count * price(view, piece.area)
+
+
+def _save(desk: Desk, view: View, target: float) -> None:
+    """Add or remove one replica for cost's sake, once that has been right for long enough."""
+    settings, service, count = desk.settings, view.service, view.service.scale
+    here = cost(desk, view, count, target)
+    fewer = (
+        count > max(1, service.min_replicas)
+        and cost(desk, view, count - 1, target * settings.scale_in_headroom) <= here
+    )
+    more = (
+        count < service.max_replicas
+        and cost(desk, view, count + 1, target) <= settings.scale_out_saving * here
+    )
+    memory = view.memory
+    fewer_since = (memory.fewer_since_s or desk.now_s) if fewer else None
+    more_since = (memory.more_since_s or desk.now_s) if more and not fewer else None
+    view.memory = replace(memory, fewer_since_s=fewer_since, more_since_s=more_since)
+    numbers = {"soon_rps": target, "replicas": float(count)}
+    if fewer_since is not None and desk.now_s - fewer_since >= settings.scale_in_after_s:
+        _scale_in(desk, view, target, numbers)
+    elif more_since is not None and desk.now_s - more_since >= settings.scale_out_after_s:
+        _forget(view)
+        _ask(desk, view, count + 1, Reason.CHEAPER, numbers)
+
+
+def _scale_in(desk: Desk, view: View, target: float, numbers: dict[str, float]) -> None:
+    """Let one replica go as soon as the others hold enough; enlarge them first where they do not.
+
+    The enlarged pieces are asked for now and counted only once they are in force, so that no
+    prefix of the plan leaves too little.
+    """
+    victim = victims(view, 1)[0]
+    rest = [replica for replica in view.placed if replica.name != victim]
+    if served_rps(desk, view, rest, len(rest)) >= target:
+        if all(replica.in_force for replica in rest):
+            _forget(view)
+            _ask(desk, view, view.service.scale - 1, Reason.DEMAND_FELL, numbers)
+    elif not grow(desk, view, rest, target, numbers):
+        _forget(view)
+
+
+def victims(view: View, count: int) -> tuple[str, ...]:
+    """Return the replicas to remove first: unhealthy, not ready, least served, youngest."""
+    order = {ReplicaPhase.GATED: 0, ReplicaPhase.STARTING: 1, ReplicaPhase.READY: 2}
+    sick = {replica.name for replica in view.sick}
+
+    def rank(replica: Replica) -> tuple[bool, int, int, float, str]:
+        area = 0 if replica.allocation is None else replica.allocation.area
+        return (
+            replica.name not in sick,
+            order[replica.phase],
+            area,
+            replica.age_s,
+            replica.name,
+        )
+
+    going = [*view.gated, *view.placed, *view.sick]
+    return tuple(replica.name for replica in sorted(going, key=rank)[:count])
+
+
+def _ask(desk: Desk, view: View, count: int, reason: Reason, numbers: dict[str, float]) -> None:
+    service = view.service
+    going = len(view.gated) + len(view.placed) + len(view.sick) - count
+    leaving = victims(view, going) if count < service.scale and going > 0 else ()
+    because = Because(reason, numbers)
+    view.actions.append(SetScale(service.name, count, leaving, because))
+    view.memory = replace(view.memory, scaled_at_s=desk.now_s)
+
+
+def _idle_for(desk: Desk, view: View) -> float:
+    idle = view.memory.idle_since_s
+    return 0.0 if idle is None else desk.now_s - idle
+
+
+def _forget(view: View) -> None:
+    view.memory = replace(view.memory, fewer_since_s=None, more_since_s=None)
