@@ -19,10 +19,11 @@ from kserve_has.kube import ApiError, JsonObject, Resource
 from kserve_has.kube.client import PatchKind
 from kserve_has.kube.resources import DEPLOYMENTS, PODS
 
+from ..policy.observation import ReplicaPhase
 from ..policy.plan import Action, Hold, Place, Plan, Resize, SetScale
 from ..targets import Target
 from . import patches
-from .observe import World
+from .observe import World, phase_of
 from .report import Done, Outcome
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class Applier:
         if pod is None:
             return Done(action, Outcome.SKIPPED, "no such replica")
         if isinstance(action, Place):
+            if phase_of(pod) is not ReplicaPhase.GATED:
+                return Done(action, Outcome.LOST_RACE, "no longer gated")
             patch = patches.place(pod, action.node, action.allocation, action.capacity_rps)
         else:
             patch = patches.resize(pod, action.allocation, action.capacity_rps)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ..policy.observation import ReplicaPhase, Service
-from .report import Done, kind_of
+from .report import Done, Outcome, kind_of
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _OF_SERVICE = ("service",)
@@ -85,6 +85,8 @@ class Metrics:
     def did(self, done: Iterable[Done]) -> None:
         """Count actions and their outcomes."""
         for one in done:
+            if one.outcome is Outcome.HELD:
+                continue  # five a second and service, and no action
             reason = str(one.action.because.reason)
             self.actions.labels(kind_of(one.action), reason, str(one.outcome)).inc()
 

@@ -19,7 +19,7 @@ from kserve_has.slo import Slo, parse_slo
 from kserve_has.units import parse_bytes, parse_whole
 
 from ..policy.observation import Gpu, Observation, Replica, ReplicaPhase, Service, Traffic
-from ..policy.state import State
+from ..policy.state import Drain, State
 from ..targets import (
     Target,
     all_targets,
@@ -179,7 +179,8 @@ def recovered_state(world: World) -> State:
             geometry = geometries.get(replica.allocation.gpu_uuid)
             former = _in_force(annotations_of(pod), replica.allocation, geometry)
             if former is not None:
-                draining[service.name, replica.name] = (former,)
+                pieces = (former, replica.allocation)
+                draining[service.name, replica.name] = Drain(pieces, world.observation.now_s)
     return State(draining=draining)
 
 
