@@ -1,6 +1,7 @@
 """What is added to the pods of an opted-in service. Pure: no allocation, no side effect.
 
-Injection states what the pod must hold at the end, so applying it twice is applying it once.
+A pod that holds everything already is left alone: called again after another webhook, ours does
+not undo what that one did to our container, such as another registry for its image.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def inject(pod: JsonObject, settings: WebhookSettings) -> JsonObject:
         AnnotationError: the pod cannot run under quota; carries all reasons at once.
 
     """
-    if contract.OBJECTIVE_LATENCY not in annotations_of(pod):
+    if contract.OBJECTIVE_LATENCY not in annotations_of(pod) or _is_injected(pod):
         return pod
     result = copy.deepcopy(pod)
     spec = result["spec"]
@@ -45,6 +46,30 @@ def inject(pod: JsonObject, settings: WebhookSettings) -> JsonObject:
     if settings.runtime_class:
         spec.setdefault("runtimeClassName", settings.runtime_class)
     return result
+
+
+def _is_injected(pod: JsonObject) -> bool:
+    spec = pod["spec"]
+    held = {
+        "initContainers": contract.SIDECAR_CONTAINER,
+        "volumes": contract.QUOTA_VOLUME,
+        "schedulingGates": contract.SCHEDULING_GATE,
+    }
+    annotations = annotations_of(pod)
+    return (
+        annotations.get(contract.INJECTED) == INJECTED_VERSION
+        and not any(key in annotations for key in MACHINE_ANNOTATIONS if key != contract.INJECTED)
+        and all(_holds(spec.get(field) or [], name) for field, name in held.items())
+        and all(_preloads(c) for c in spec["containers"] if c["name"] == contract.KSERVE_CONTAINER)
+    )
+
+
+def _holds(entries: list[JsonObject], name: str) -> bool:
+    return any(entry["name"] == name for entry in entries)
+
+
+def _preloads(container: JsonObject) -> bool:
+    return LIBRARY_PATH in str(_variable(container, contract.ENV_PRELOAD).get("value", ""))
 
 
 def _problems(spec: JsonObject) -> list[str]:
