@@ -22,8 +22,9 @@ from typing import Final
 
 from ..errors import HasError
 from . import namespace, parts
+from .assembly import LEVELS
 from .progress import shown
-from .stack import LEVELS, LocalStack, StackOptions
+from .stack import LocalStack, StackOptions
 
 _PACKAGE: Final = "kserve_has.localstack"
 

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 import yaml
 
@@ -15,8 +15,12 @@ from ..config.localstack import LocalStackSettings
 from ..errors import StackError
 from . import components, controlplane, kserve, kserve_release, layout, monitoring, probes
 from .cluster import Cluster
-from .parts import Parts
+from .goparts import GoParts
+from .parts import NativeParts, native_parts
 from .supervise import Command, Probe, Supervisor
+
+Level = Literal["control-plane", "kserve", "full"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 _OVERLAY: Final = "manifests/overlays/local"
 # What a stack leaves behind in its folder; the next one there starts from nothing.
@@ -37,7 +41,7 @@ class Assembly:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: GoParts,
         folder: Path,
         settings: LocalStackSettings,
         autoscaler: Mapping[str, object],
@@ -53,18 +57,18 @@ class Assembly:
         self._autoscaler = autoscaler
         self._report = report
         self._probes: dict[str, Probe] = {}
+        self._reached = 0
 
-    async def start(self, level: str) -> None:
-        """Start everything up to a level and return when all of it is ready.
+    async def raise_to(self, level: Level) -> None:
+        """Start what a level has and does not run yet; return when all of it is ready.
 
         Raises:
             StackError: a process did not become ready or the API server refused an object.
         """
-        await self._control_plane()
-        if level in ("kserve", "full"):
-            await self._kserve()
-        if level == "full":
-            await self._everything_else()
+        steps = (self._control_plane, self._kserve, self._everything_else)
+        for step in steps[self._reached : LEVELS.index(level) + 1]:
+            await step()
+            self._reached += 1
 
     async def stop(self) -> None:
         """End every process."""
@@ -115,7 +119,7 @@ class Assembly:
         overlay = layout.repository() / _OVERLAY
         await self.cluster.kubectl("apply", "--kustomize", str(overlay))
         await self.cluster.apply(monitoring.objects())
-        machines = self._machines()
+        machines = self._machines(await asyncio.to_thread(native_parts))
         self._report("webhook, monitoring and gateway")
         await asyncio.gather(self._webhook(), self._prometheus(machines), self._gateway())
         self._report(
@@ -125,19 +129,19 @@ class Assembly:
         self._report("autoscaler")
         await self._start_autoscaler()
 
-    def _machines(self) -> list[components.Machine]:
-        driver, library = self._parts.driver, self._parts.library
-        if driver is None or library is None:
-            raise StackError("the C libraries are not built")
-        nodes = self._folder / "nodes"
-        indices = range(self._settings.nodes)
-        return [components.machine(index, nodes, driver, library) for index in indices]
+    def _machines(self, native: NativeParts) -> list[components.Machine]:
+        folder, count = self._folder / "nodes", self._settings.nodes
+        return [
+            components.machine(index, folder, native.driver, native.library)
+            for index in range(count)
+        ]
 
     async def _webhook(self) -> None:
         config = await self._token(contract.SERVICE_ACCOUNT_WEBHOOK)
-        trusted = self.cluster.webhooks_trusted(components.WEBHOOK_REGISTRATIONS)
-        listening = probes.listening(contract.WEBHOOK_PORT)
-        await self._start(components.webhook(config), probes.both(listening, trusted))
+        # Its certificate is its own; it is healthy once its registrations trust it.
+        await self._start(
+            components.webhook(config), probes.http_ok(components.WEBHOOK_URL, verify=False)
+        )
 
     async def _prometheus(self, machines: list[components.Machine]) -> None:
         config = await self._token(monitoring.NAME, monitoring.NAMESPACE)

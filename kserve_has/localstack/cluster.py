@@ -10,7 +10,7 @@ from typing import Final
 
 from ..errors import StackError
 from ..kube import ApiError, JsonObject, KubeClient, Resource
-from ..kube.resources import MUTATING_WEBHOOKS, NODES, VALIDATING_WEBHOOKS
+from ..kube.resources import NODES
 from .supervise import Probe
 
 # Longer than any demonstration: nobody renews these tokens.
@@ -97,23 +97,6 @@ class Cluster:
                     return _condition(await client.get(NODES, name), "Ready")
             except ApiError:
                 return False
-
-        return probe
-
-    def webhooks_trusted(self, name: str) -> Probe:
-        """Return a probe that is True once both registrations of this name carry a CA."""
-
-        async def probe() -> bool:
-            try:
-                async with KubeClient(self._config) as client:
-                    found = [
-                        await client.get(kind, name)
-                        for kind in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS)
-                    ]
-            except ApiError:
-                return False
-            hooks = [hook for registration in found for hook in registration["webhooks"]]
-            return all(hook["clientConfig"].get("caBundle") for hook in hooks)
 
         return probe
 

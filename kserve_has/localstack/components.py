@@ -17,7 +17,6 @@ WEBHOOK: Final = "webhook"
 AUTOSCALER: Final = "autoscaler"
 GATEWAY: Final = "gateway"
 ENVOY: Final = "envoy"
-WEBHOOK_REGISTRATIONS: Final = "zz-kserve-has"
 
 WEBHOOK_URL: Final = f"https://{LOOPBACK}:{contract.WEBHOOK_PORT}/healthz"
 AUTOSCALER_URL: Final = f"http://{LOOPBACK}:{contract.AUTOSCALER_PORT}/healthz"

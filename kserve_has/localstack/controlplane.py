@@ -9,6 +9,7 @@ from typing import Final
 
 from . import kubeconfig
 from .certs import Authority, Pair, write_signing_keys
+from .goparts import GoParts
 from .layout import (
     API_PORT,
     API_URL,
@@ -21,7 +22,6 @@ from .layout import (
     SERVICE_NETWORK,
     SERVICE_NETWORK_FIRST,
 )
-from .parts import Parts
 from .supervise import Command
 
 ETCD_URL: Final = f"http://{LOOPBACK}:{ETCD_PORT}"
@@ -80,7 +80,7 @@ def make_identities(folder: Path) -> Identities:
     )
 
 
-def etcd(parts: Parts, data: Path) -> Command:
+def etcd(parts: GoParts, data: Path) -> Command:
     """Return etcd with a throw-away store."""
     return Command(
         "etcd",
@@ -100,7 +100,7 @@ def etcd(parts: Parts, data: Path) -> Command:
     )
 
 
-def api_server(parts: Parts, identities: Identities) -> Command:
+def api_server(parts: GoParts, identities: Identities) -> Command:
     """Return the API server, authorising nodes and everybody else as a real cluster does."""
     authority = identities.authority.pair
     return Command(
@@ -131,7 +131,7 @@ def api_server(parts: Parts, identities: Identities) -> Command:
     )
 
 
-def controller_manager(parts: Parts, identities: Identities) -> Command:
+def controller_manager(parts: GoParts, identities: Identities) -> Command:
     """Return the controller-manager, each controller under its own ServiceAccount."""
     authority = identities.authority.pair
     return Command(
@@ -151,7 +151,7 @@ def controller_manager(parts: Parts, identities: Identities) -> Command:
     )
 
 
-def scheduler(parts: Parts, identities: Identities) -> Command:
+def scheduler(parts: GoParts, identities: Identities) -> Command:
     """Return the scheduler."""
     return Command(
         "kube-scheduler",

@@ -100,6 +100,10 @@ class GoParts:
     paths: Mapping[str, Path]
     kserve_manifests: Path
 
+    def binary(self, name: str) -> str:
+        """Return the path of a program."""
+        return str(self.paths[name])
+
     def missing(self) -> tuple[GoPart, ...]:
         """Return the parts that are not built yet, KServe's also without its manifests."""
         absent = {name for name, path in self.paths.items() if not path.exists()}

@@ -10,17 +10,17 @@ from typing import Final
 from ..kube import JsonObject
 from . import kserve_release
 from .certs import Authority
+from .goparts import GoParts
 from .layout import KSERVE_HEALTH_PORT, KSERVE_METRICS_PORT, KSERVE_WEBHOOK_PORT, LOOPBACK
-from .parts import Parts
 from .supervise import Command
 
 NAME: Final = "kserve-manager"
 READY_URL: Final = f"http://{LOOPBACK}:{KSERVE_HEALTH_PORT}/readyz"
 
 
-def objects(parts: Parts, authority: Authority) -> tuple[list[JsonObject], list[JsonObject]]:
+def objects(parts: GoParts, authority: Authority) -> tuple[list[JsonObject], list[JsonObject]]:
     """Return what to apply before the manager starts and what needs its webhooks."""
-    release = kserve_release.read(parts.go.kserve_manifests)
+    release = kserve_release.read(parts.kserve_manifests)
     bundle = authority.pair.certificate.read_bytes()
     local = list(kserve_release.localise(release, bundle, KSERVE_WEBHOOK_PORT))
     namespace = {
@@ -31,7 +31,7 @@ def objects(parts: Parts, authority: Authority) -> tuple[list[JsonObject], list[
     return [namespace, *_kinds(local, custom=False)], list(_kinds(local, custom=True))
 
 
-def manager(parts: Parts, config: Path, authority: Authority, scratch: Path) -> Command:
+def manager(parts: GoParts, config: Path, authority: Authority, scratch: Path) -> Command:
     """Return the manager; it reads its webhook certificate from a fixed place below TMPDIR."""
     folder = scratch / "k8s-webhook-server" / "serving-certs"
     folder.mkdir(parents=True, exist_ok=True)

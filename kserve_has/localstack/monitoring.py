@@ -10,8 +10,8 @@ import yaml
 
 from .. import contract
 from ..kube import JsonObject
+from .goparts import GoParts
 from .layout import LOOPBACK, PROMETHEUS_PORT, PROMETHEUS_URL
-from .parts import Parts
 from .supervise import Command
 
 NAME: Final = "prometheus"
@@ -62,13 +62,16 @@ def configuration(kubeconfig: Path, agents: Sequence[str], interval_s: int) -> J
         "scrape_configs": [
             _static("gateway", [contract.GATEWAY_ADMIN_PORT], "/stats/prometheus"),
             _static("autoscaler", [contract.AUTOSCALER_PORT]),
+            # The webhook's certificate is its own.
+            _static("webhook", [contract.WEBHOOK_PORT])
+            | {"scheme": "https", "tls_config": {"insecure_skip_verify": True}},
             {"job_name": "agent", "static_configs": [{"targets": list(agents)}]},
             _sidecars(kubeconfig),
         ],
     }
 
 
-def server(parts: Parts, folder: Path, content: JsonObject) -> Command:
+def server(parts: GoParts, folder: Path, content: JsonObject) -> Command:
     """Write the configuration into ``folder`` and return the server, whose data lies beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yaml"

@@ -28,22 +28,16 @@ ENV_READY: Final = "KSERVE_HAS_PARTS_DIR"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Paths of everything the stack runs.
+class NativeParts:
+    """Where the C libraries lie.
 
     Attributes:
-        go: the Go programs and KServe's manifests.
-        library: the preload library ``libhas_quota.so``, if level "full" was asked for.
-        driver: folder of the emulated ``libcuda.so.1`` and ``libnvidia-ml.so.1``, likewise.
+        library: the preload library ``libhas_quota.so``.
+        driver: folder of the emulated ``libcuda.so.1`` and ``libnvidia-ml.so.1``.
     """
 
-    go: GoParts
-    library: Path | None = None
-    driver: Path | None = None
-
-    def binary(self, name: str) -> str:
-        """Return the path of a Go program."""
-        return str(self.go.paths[name])
+    library: Path
+    driver: Path
 
 
 def cache_folder() -> Path:
@@ -58,11 +52,11 @@ def located() -> GoParts:
     return goparts.locate_ready(Path(ready)) if ready else goparts.locate(cache_folder())
 
 
-def present(*, native: bool) -> Parts:
-    """Return parts that are all there; only the C libraries are built when their sources changed.
+def present() -> GoParts:
+    """Return the Go parts, which are all there.
 
     Raises:
-        StackError: a Go part is missing, or the C libraries cannot be built.
+        StackError: one is missing; the message says how to build it.
     """
     found = located()
     missing = [part.name for part in found.missing()]
@@ -70,11 +64,11 @@ def present(*, native: bool) -> Parts:
         raise StackError(
             f"not built yet: {', '.join(missing)}; run: python -m kserve_has.localstack parts"
         )
-    return _with_native(found) if native else Parts(found)
+    return found
 
 
-def ensure(report: Report, *, native: bool = True) -> Parts:
-    """Build what is missing and return all parts; a second caller waits for the first.
+def ensure(report: Report, *, native: bool = True) -> None:
+    """Build what is missing; a second caller waits for the first.
 
     Args:
         report: gets one line a step.
@@ -90,10 +84,20 @@ def ensure(report: Report, *, native: bool = True) -> Parts:
             raise StackError(f"${ENV_READY} lacks {names}")
         with _lock(cache_folder(), report):
             _build_go(found, report)
-    if not native:
-        return Parts(found)
-    report("C libraries")
-    return _with_native(found)
+    if native:
+        report("C libraries")
+        native_parts()
+
+
+def native_parts() -> NativeParts:
+    """Return the C libraries, built again if their sources changed.
+
+    Raises:
+        StackError: no compiler or no sources are there, or the compiler failed.
+    """
+    cache = cache_folder()
+    library = cparts.build(cparts.RUNTIME, cache) / "libhas_quota.so"
+    return NativeParts(library, cparts.build(cparts.EMULATOR, cache))
 
 
 def drop_go_caches() -> None:
@@ -133,12 +137,6 @@ def _build_go(found: GoParts, report: Report) -> None:
 
 def _about(seconds: int) -> str:
     return f"about {max(1, round(seconds / 60))} min"
-
-
-def _with_native(found: GoParts) -> Parts:
-    cache = cache_folder()
-    library = cparts.build(cparts.RUNTIME, cache) / "libhas_quota.so"
-    return Parts(found, library, cparts.build(cparts.EMULATOR, cache))
 
 
 @contextlib.contextmanager

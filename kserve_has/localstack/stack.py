@@ -10,15 +10,13 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from ..config.localstack import LocalStackSettings
 from ..errors import StackError
 from . import layout, namespace, parts
-from .assembly import Assembly
+from .assembly import Assembly, Level
 
-Level = Literal["control-plane", "kserve", "full"]
-LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 T = TypeVar("T")
 
 
@@ -54,8 +52,7 @@ class LocalStack:
         self.folder = options.out.resolve() / "stack"
         self.gateway_url = layout.GATEWAY_URL
         self.prometheus_url = layout.PROMETHEUS_URL
-        self._level = options.level
-        self._parts = parts.present(native=options.level == "full")
+        self._parts = parts.present()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._assembly = Assembly(
@@ -79,7 +76,7 @@ class LocalStack:
         stack = cls(options)
         stack._thread.start()
         try:
-            stack._call(stack._assembly.start(stack._level))
+            stack.raise_to(options.level)
             yield stack
         finally:
             stack._close()
@@ -93,6 +90,14 @@ class LocalStack:
     def logs(self) -> Path:
         """The folder of the processes' logs."""
         return self.folder / "logs"
+
+    def raise_to(self, level: Level) -> None:
+        """Start what a higher level has in addition; nothing if it runs already.
+
+        Raises:
+            StackError: a process did not become ready; the message shows its last lines.
+        """
+        self._call(self._assembly.raise_to(level))
 
     def environment(self) -> dict[str, str]:
         """Return the variables under which a command uses this stack, kubectl on its path."""
