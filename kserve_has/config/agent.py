@@ -1,0 +1,65 @@
+"""Settings of the node agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .fields import setting
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How `kserve-has-agent` writes limits and waits for them to take effect."""
+
+    quota_window_ms: float = setting(
+        50.0,
+        unit="ms",
+        low=1,
+        high=1000,
+        why="short against a latency objective of 100 ms and long against kernels of 1 ms",
+    )
+    max_outstanding_ms: float = setting(
+        2.0,
+        unit="ms",
+        low=0.1,
+        high=100,
+        why="GPU time in flight beyond the budget: hides the launch latency, and a pod can "
+        "overrun its turn by no more",
+    )
+    ack_poll_ms: float = setting(
+        5.0,
+        unit="ms",
+        low=0.5,
+        high=20,
+        why="how late an acknowledgement may be seen; polled only while one is pending",
+    )
+    handover_s: float = setting(
+        1.0,
+        unit="s",
+        low=0.05,
+        high=60,
+        why="SM groups are given on once their last holder has let go; kernels end within "
+        "milliseconds, so a holder silent for a second hangs and must not starve the next one",
+    )
+    usage_stale_s: float = setting(
+        2.0,
+        unit="s",
+        low=0.1,
+        high=60,
+        why="a process that has not looked at its limits for so long is dead or stopped: nobody "
+        "waits for its acknowledgement",
+    )
+    quiesce_before_s: float = setting(
+        0.5,
+        unit="s",
+        low=0,
+        high=60,
+        why="launches stop half a second before kubelet kills a pod: a process killed in "
+        "mid-kernel takes its MPS neighbours with it, and requests may still finish until then",
+    )
+    accounting_s: float = setting(
+        1.0, unit="s", low=0.05, high=60, why="usage is read once per scrape interval"
+    )
+    inventory_s: float = setting(
+        30.0, unit="s", low=1, high=3600, why="how late the loss of a GPU may be noticed"
+    )

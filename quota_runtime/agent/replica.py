@@ -1,0 +1,184 @@
+"""One pod of this node: its limit block, what it was told and what it has taken up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kserve_has import contract
+from kserve_has.allocation import Allocation
+from kserve_has.gpu import GpuGeometry
+
+from ..accounting import Account, in_force_since, live
+from ..region import (
+    FLAG_MEMORY,
+    FLAG_QUIESCE,
+    FLAG_SM,
+    FLAG_TIME,
+    Limits,
+    LimitsWriter,
+    Usage,
+    read_limits,
+    read_usage,
+)
+from .wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Names under which a pod's figures are exposed."""
+
+    namespace: str
+    pod: str
+    service: str
+
+
+@dataclass
+class Replica:
+    """What the agent knows of a pod; everything can be read back after a restart.
+
+    Attributes:
+        folder: the pod's quota volume on this node; kubelet makes it.
+        wanted: last allocation that its annotations asked for.
+        seen_ns: when that was seen first.
+        written: what the limit block says.
+        lingering: earlier pieces that processes may still run on.
+        pending: whether what is written is not yet acknowledged by the processes.
+        waits_since_ns: since when ``wanted`` waits for others to let go.
+        quiesced: no more launches, the pod is about to be killed.
+        misread: why the annotations were not taken, empty when they were.
+        problem: why ``wanted`` is not honoured, empty when it is.
+        unreadable: why the usage file cannot be read, empty when it can.
+        granted_sm_ns: integral of SMs x quota over time, in SM x ns.
+    """
+
+    identity: Identity
+    folder: Path
+    wanted: Wanted | None = None
+    seen_ns: int = 0
+    written: Limits | None = None
+    lingering: tuple[Allocation, ...] = ()
+    pending: bool = False
+    waits_since_ns: int | None = None
+    quiesced: bool = False
+    misread: str = ""
+    problem: str = ""
+    unreadable: str = ""
+    granted_sm_ns: float = 0.0
+    account: Account = field(default_factory=Account)
+    usage: Usage = field(default_factory=Usage)
+    _writer: LimitsWriter | None = None
+
+    @property
+    def complaint(self) -> str:
+        """Everything that is wrong, empty when nothing is."""
+        return "; ".join(filter(None, (self.misread, self.problem, self.unreadable)))
+
+    def restore(self) -> None:
+        """Read back what a former agent wrote; its processes may not have taken it up yet."""
+        self.written = read_limits(self.folder / contract.LIMITS_FILE)
+        self.pending = self.written is not None
+
+    def present(self) -> bool:
+        """Whether kubelet has made the volume."""
+        return self.folder.is_dir()
+
+    def lost(self) -> bool:
+        """Whether the block that was written is not where readers look for it."""
+        return self.written is not None and not (self.folder / contract.LIMITS_FILE).exists()
+
+    def write(self, limits: Limits, gpu: GpuGeometry) -> None:
+        """Publish limits; what was written before lingers until all processes follow.
+
+        Raises:
+            AgentError: the block cannot be made or mapped.
+        """
+        if self.lost():
+            # Written before the volume was mounted over its folder: nobody can see that block.
+            self.close()
+        if self._writer is None:
+            self._writer = LimitsWriter(self.folder / contract.LIMITS_FILE)
+        before = self.held(gpu)
+        if self.written is None or self.written.epoch != limits.epoch:
+            self.pending = True
+            self.lingering += () if before is None else (before,)
+        self.written = self._writer.write(limits)
+
+    def held(self, gpu: GpuGeometry) -> Allocation | None:
+        """Return the piece that is written, None when nothing is held."""
+        limits = self.written
+        if limits is None or limits.flags & FLAG_QUIESCE:
+            return None
+        try:
+            sm_partition = gpu.sm_of(limits.sm_groups)
+        except ValueError:
+            return None  # left by an agent that knew another GPU: it holds nothing here
+        quota_percent = max(1, limits.quota_permille // 10)
+        return Allocation(
+            limits.gpu_uuid,
+            limits.sm_groups,
+            sm_partition,
+            quota_percent,
+            limits.memory_limit_bytes,
+        )
+
+    def read(self) -> None:
+        """Read the usage file into ``usage``.
+
+        Raises:
+            AgentError: it belongs to another version of the library.
+        """
+        self.usage = read_usage(self.folder / contract.USAGE_FILE)
+
+    def settled_at(self, now_ns: int, stale_ns: int) -> int | None:
+        """Return since when every process follows what is written, None while one does not."""
+        if self.written is None:
+            return None
+        slots = live(self.usage.slots, now_ns, stale_ns)
+        return in_force_since(slots, self.written.epoch, self.written.written_at_ns)
+
+    def close(self) -> None:
+        """Let go of the limit block; the file stays for its readers."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def limits_of(
+    wanted: Wanted,
+    gpu: GpuGeometry,
+    *,
+    window_ns: int,
+    max_outstanding_ns: int,
+    phase_ns: int,
+    enforce_sm: bool,
+    quiesce: bool,
+) -> Limits:
+    """Return the limit block of an allocation."""
+    flags = FLAG_TIME | FLAG_MEMORY
+    flags |= FLAG_SM if enforce_sm else 0
+    flags |= FLAG_QUIESCE if quiesce else 0
+    allocation = wanted.allocation
+    return Limits(
+        epoch=wanted.epoch,
+        gpu_uuid=allocation.gpu_uuid,
+        sm_groups=allocation.sm_groups,
+        sm_group_size=gpu.sm_group_size,
+        quota_permille=allocation.quota_percent * 10,
+        memory_limit_bytes=allocation.memory_bytes,
+        flags=flags,
+        window_ns=window_ns,
+        max_outstanding_ns=max_outstanding_ns,
+        phase_ns=phase_ns,
+    )
+
+
+def same(written: Limits | None, limits: Limits) -> bool:
+    """Whether a block already says this, whenever it was written."""
+    if written is None:
+        return False
+    return all(
+        getattr(written, name) == getattr(limits, name)
+        for name in Limits.__slots__
+        if name not in ("written_at_ns", "max_sm_groups")
+    )
