@@ -87,7 +87,7 @@ def test_kserve_makes_a_deployment_in_standard_mode(kserve: LocalStack):
 def test_kserve_refuses_what_its_webhook_refuses(kserve: LocalStack):
     bad = json.loads(json.dumps(SERVICE))
     bad["metadata"]["name"] = "1st-plain"  # a name for Kubernetes, not for KServe
-    with pytest.raises(StackError, match="admission webhook .*kserve"):
+    with pytest.raises(StackError, match=r"admission webhook .*kserve"):
         kserve.kubectl("apply", "-f-", stdin=json.dumps(bad))
 
 
