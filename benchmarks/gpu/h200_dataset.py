@@ -52,7 +52,7 @@ class Run:
         self.deadline = time.monotonic() + seconds
         self.partitions = Partitions()
         self.random = random.Random(seed)
-        self.stream = (out / "h200_dataset.csv").open("w", newline="", encoding="utf-8")
+        self.stream = (out / "h200_networks.csv").open("w", newline="", encoding="utf-8")
         self.rows = csv.DictWriter(self.stream, COLUMNS)
         self.rows.writeheader()
         self.skipped: list[str] = []
@@ -124,7 +124,7 @@ def card(run: Run, names: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and write ``h200_dataset.csv`` and its card."""
+    """Measure and write ``h200_networks.csv`` and its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=540.0)
