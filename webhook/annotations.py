@@ -195,8 +195,10 @@ def _unknown(key: str, text: str) -> str:
             f"{key} is {text!r}; it is written by kserve-has on pods only, where it changes "
             "while they run; remove it from the InferenceService"
         )
-    near = difflib.get_close_matches(key, RULES, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(RULES)}"
+    # The prefix, which all have, would make everything look alike.
+    names = [known.removeprefix(contract.PREFIX) for known in RULES]
+    near = difflib.get_close_matches(key.removeprefix(contract.PREFIX), names, n=1)
+    hint = f"did you mean {contract.PREFIX}{near[0]}?" if near else f"known are {', '.join(RULES)}"
     return f"{key} is not an annotation of kserve-has (value {text!r}); {hint}"
 
 

@@ -1,0 +1,111 @@
+"""The manifests name what the code names."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kserve_has import contract
+from kserve_has.config import load
+from kserve_has.config.gateway import GatewaySettings
+from kserve_has.config.webhook import WebhookSettings
+from webhook import trust
+from webhook.annotations import check_annotations
+from webhook.inference_service import check_inference_service, default_inference_service
+
+MANIFESTS = Path(__file__).parents[3] / "manifests"
+
+
+def documents(path):
+    return list(yaml.safe_load_all((MANIFESTS / path).read_text(encoding="utf-8")))
+
+
+def by_kind(path, kind):
+    return [d for d in documents(path) if d["kind"] == kind]
+
+
+@pytest.mark.parametrize("name", ["mutating", "validating"])
+def test_registrations_carry_the_name_that_the_webhook_patches(name):
+    (registration,) = documents(f"base/registrations/{name}.yaml")
+    assert trust.REGISTRATION_NAME == registration["metadata"]["name"]
+
+
+def test_every_path_is_registered_for_the_cluster_and_on_loopback():
+    expected = {
+        contract.WEBHOOK_PATH_ISVC_MUTATE,
+        contract.WEBHOOK_PATH_ISVC_VALIDATE,
+        contract.WEBHOOK_PATH_POD_MUTATE,
+    }
+    in_cluster = {
+        webhook["clientConfig"]["service"]["path"]
+        for name in ("mutating", "validating")
+        for webhook in documents(f"base/registrations/{name}.yaml")[0]["webhooks"]
+    }
+    on_loopback = {
+        step["value"]["url"].removeprefix(f"https://127.0.0.1:{contract.WEBHOOK_PORT}")
+        for name in ("mutating", "validating")
+        for step in documents(f"overlays/local/{name}-on-loopback.yaml")[0]
+    }
+    assert (expected, expected) == (in_cluster, on_loopback)
+
+
+@pytest.mark.parametrize("name", ["mutating", "validating"])
+def test_registrations_allow_dry_runs_and_never_hold_up_what_they_do_not_concern(name):
+    (registration,) = documents(f"base/registrations/{name}.yaml")
+    for webhook in registration["webhooks"]:
+        assert "None" == webhook["sideEffects"]
+        assert webhook["matchConditions"]
+        (namespaces,) = webhook["namespaceSelector"]["matchExpressions"]
+        assert {"kserve", "kserve-has", "kube-system"} == set(namespaces["values"])
+
+
+def test_the_webhook_may_touch_its_own_secret_and_registrations_and_no_other():
+    (cluster,) = by_kind("base/rbac/webhook.yaml", "ClusterRole")
+    (own,) = by_kind("base/rbac/webhook.yaml", "Role")
+    assert [[trust.REGISTRATION_NAME]] == [rule["resourceNames"] for rule in cluster["rules"]]
+    named = [rule for rule in own["rules"] if "resourceNames" in rule]
+    assert [[trust.SECRET_NAME]] == [rule["resourceNames"] for rule in named]
+    assert [["create"]] == [rule["verbs"] for rule in own["rules"] if rule not in named]
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"), [("webhook", WebhookSettings), ("gateway", GatewaySettings)]
+)
+def test_packaged_settings_are_accepted(part, kind):
+    (mapping,) = documents(f"base/common/settings/{part}.yaml")
+    load(kind, mapping)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "bert"])
+def test_samples_are_accepted_without_a_warning(name):
+    (service,) = documents(f"samples/{name}.yaml")
+    verdict = check_inference_service(default_inference_service(service))
+    assert ((), ()) == (verdict.problems, verdict.warnings)
+
+
+def test_the_refused_sample_has_many_problems_and_all_of_them_are_ours():
+    (service,) = documents("samples/refused.yaml")
+    assert 8 == len(check_inference_service(service).problems)
+    assert check_annotations(service["metadata"]["annotations"])
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "port"),
+    [
+        ("webhook", "Deployment", contract.WEBHOOK_PORT),
+        ("autoscaler", "Deployment", contract.AUTOSCALER_PORT),
+        ("gateway", "Deployment", contract.GATEWAY_PORT),
+        ("agent", "DaemonSet", contract.AGENT_PORT),
+    ],
+)
+def test_workloads_run_under_their_own_account_on_the_contracts_port(part, kind, port):
+    (workload,) = by_kind(f"base/{part}/{part}.yaml", kind)
+    pod = workload["spec"]["template"]["spec"]
+    assert f"kserve-has-{part}" == pod["serviceAccountName"]
+    (container,) = pod["containers"]
+    assert port in {entry["containerPort"] for entry in container["ports"]}
+    assert f"kserve-has/{part}:0.1.0" == container["image"]
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"]
+    assert not security["allowPrivilegeEscalation"]
+    assert ["ALL"] == security["capabilities"]["drop"]
