@@ -1,0 +1,131 @@
+"""An API server in memory, for tests of what reads and writes objects.
+
+It knows what the controller relies on and no more: resource versions, uids, conflicts, merge and
+JSON patches with their tests, the scale subresource. ``tests/integration`` runs the same checks on
+this and on a real API server, so that the two cannot drift apart unnoticed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from kserve_has.kube import ApiError, JsonObject, Resource
+from kserve_has.kube.client import PatchKind
+
+Key = tuple[str, str, str]  # (plural, namespace, name)
+
+
+class FakeApi:
+    """Objects by resource, namespace and name.
+
+    Attributes:
+        requests: what was asked, in order: (verb, plural, name).
+        refuse: called before every write; an error it returns is raised instead of writing.
+
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, JsonObject] = {}
+        self._versions = count(1)
+        self.requests: list[tuple[str, str, str]] = []
+        self.refuse: Callable[[str, str, str], ApiError | None] = lambda *_: None
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> JsonObject:
+        """Return one object."""
+        return copy.deepcopy(self._find(resource, name, namespace))
+
+    async def create(
+        self, resource: Resource, body: JsonObject, namespace: str | None = None
+    ) -> JsonObject:
+        """Create an object; it gets a uid and a resourceVersion."""
+        name = body["metadata"]["name"]
+        self._asked("create", resource, name)
+        key = (resource.plural, namespace or "", name)
+        if key in self._objects:
+            raise ApiError(409, "AlreadyExists", f"{name} exists", f"POST {resource.plural}")
+        stored = copy.deepcopy(body)
+        stored["metadata"]["uid"] = f"uid-{next(self._versions)}"
+        if namespace:
+            stored["metadata"]["namespace"] = namespace
+        return self._store(key, stored)
+
+    async def replace(self, resource: Resource, body: JsonObject) -> JsonObject:
+        """Replace an object whose resourceVersion must be current."""
+        metadata = body["metadata"]
+        self._asked("replace", resource, metadata["name"])
+        present = self._find(resource, metadata["name"], metadata.get("namespace"))
+        if metadata.get("resourceVersion") != present["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "the object has been modified", "PUT")
+        key = (resource.plural, metadata.get("namespace") or "", metadata["name"])
+        return self._store(key, copy.deepcopy(body))
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: JsonObject | Sequence[JsonObject],
+        namespace: str | None = None,
+        *,
+        kind: PatchKind = "merge",
+        subresource: str = "",
+    ) -> JsonObject:
+        """Patch an object, or through ``subresource="scale"`` its replica count."""
+        self._asked("patch", resource, name)
+        changed = copy.deepcopy(self._find(resource, name, namespace))
+        if kind == "json":
+            assert not isinstance(body, Mapping)
+            for operation in body:
+                _operate(changed, operation)
+        else:
+            assert isinstance(body, Mapping)
+            _merge(changed, body)
+        stored = self._store((resource.plural, namespace or "", name), changed)
+        if subresource != "scale":
+            return stored
+        return {"metadata": stored["metadata"], "spec": {"replicas": stored["spec"]["replicas"]}}
+
+    def _asked(self, verb: str, resource: Resource, name: str) -> None:
+        self.requests.append((verb, resource.plural, name))
+        error = self.refuse(verb, resource.plural, name)
+        if error is not None:
+            raise error
+
+    def _find(self, resource: Resource, name: str, namespace: str | None) -> JsonObject:
+        found = self._objects.get((resource.plural, namespace or "", name))
+        if found is None:
+            raise ApiError(404, "NotFound", f"{name} not found", f"GET {resource.plural}")
+        return found
+
+    def _store(self, key: Key, item: JsonObject) -> JsonObject:
+        item["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._objects[key] = item
+        return copy.deepcopy(item)
+
+
+def _merge(target: JsonObject, change: Mapping[str, Any]) -> None:
+    for key, value in change.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = copy.deepcopy(value)
+
+
+def _operate(document: JsonObject, operation: Mapping[str, Any]) -> None:
+    path = operation["path"]
+    *parents, last = [p.replace("~1", "/").replace("~0", "~") for p in path.split("/")[1:]]
+    holder: Any = document
+    for part in parents:
+        holder = holder.get(part) if isinstance(holder, dict) else None
+    absent = not isinstance(holder, dict) or (operation["op"] != "add" and last not in holder)
+    if absent or (operation["op"] == "test" and holder[last] != operation["value"]):
+        message = f"{operation['op']} of {path} does not hold"
+        raise ApiError(422, "Invalid", message, "PATCH")
+    if operation["op"] == "add":
+        holder[last] = copy.deepcopy(operation["value"])
+    elif operation["op"] == "remove":
+        del holder[last]
