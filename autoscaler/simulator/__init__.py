@@ -1,1 +1,1 @@
-"""Request-level simulation of the whole loop, driven by the very policy that runs live."""
+"""Requests, replicas and GPUs in invented time, driving exactly the policy that runs live."""
