@@ -110,16 +110,17 @@ def first_reaction_s(
 ) -> list[float]:
     """Return, for each surge, how long until a replica held more in force, seconds.
 
-    A surge begins where two seconds bring 1.5 times the rate of the ten seconds before; the next
-    one counts ten seconds later at the earliest. A surge without any growth within ten seconds
-    needed none and is left out.
+    A surge begins with a second that brings, and is followed by another so that both bring, 1.5
+    times the rate of the ten seconds before; the next one counts ten seconds later at the
+    earliest. A surge without any growth within ten seconds needed none and is left out.
     """
     grown = [c.at_s for c in changes if c.before and c.after > c.before]
     reactions, t = [], 10.0
     while t + 2 <= seconds:
         before = sum(t - 10 <= due < t for due in due_s) / 10
-        now = sum(t <= due < t + 2 for due in due_s) / 2
-        if before > 0 and now >= 1.5 * before:
+        first = sum(t <= due < t + 1 for due in due_s)
+        both = sum(t <= due < t + 2 for due in due_s) / 2
+        if before > 0 and min(first, both) >= 1.5 * before:
             following = [at - t for at in grown if t <= at < t + 10]
             reactions += following[:1]
             t += 10

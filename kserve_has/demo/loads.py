@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -98,7 +99,7 @@ def model_in_url(isvc: JsonObject) -> str:
     for flag in ("--name", "--model_name", "--model"):
         for container in containers:
             words = [*(container.get("command") or []), *(container.get("args") or [])]
-            for word, following in zip(words, [*words[1:], ""], strict=True):
+            for word, following in itertools.pairwise([*words, ""]):
                 if word == flag and following:
                     return str(following)
                 if word.startswith(flag + "="):
