@@ -85,7 +85,8 @@ def observe(
         slo = _slo(target)
         if scale is None or slo is None:
             continue
-        replicas = tuple(replica_of(pod, wall_s) for pod in groups.pop(key, ()))
+        pods = groups.pop(key, ())
+        replicas = tuple(replica_of(pod, wall_s) for pod in pods if _is_ours(pod))
         traffic = traffic_of(target.name, slo)
         services.append(_service(target, slo, scale, replicas, traffic, gpus, settings))
         known[target.name] = target
@@ -220,6 +221,12 @@ def _gpu(entry: JsonObject, node: str, usable: bool) -> Gpu:
     )
     healthy = usable and bool(entry.get("healthy", True))
     return Gpu(str(entry["uuid"]), node, geometry, healthy)
+
+
+def _is_ours(pod: JsonObject) -> bool:
+    """Whether a pod can be sized: one that passed admission without its gate never was."""
+    notes = annotations_of(pod)
+    return phase_of(pod) is ReplicaPhase.GATED or allocation_of(notes) is not None
 
 
 def _slo(target: Target) -> Slo | None:

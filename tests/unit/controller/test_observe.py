@@ -91,7 +91,8 @@ def test_a_service_with_an_unreadable_objective_is_left_alone_and_others_are_not
     ],
 )
 def test_a_pod_is_in_the_phase_kubernetes_says(make, options, phase):
-    world = seen([make.isvc()], [make.deployment()], [make.pod("p", **options)])
+    pod = make.pod("p", make.notes(make.piece(), 1), **options)
+    world = seen([make.isvc()], [make.deployment()], [pod])
     (replica,) = world.observation.services[0].replicas
     assert (replica.phase, replica.age_s) == (phase, 60.0)
 
@@ -166,3 +167,8 @@ def test_a_new_leader_charges_nothing_twice_once_all_is_in_force(make):
     in_force = json.dumps({"epoch": 2, "sm_groups": "0x000f", "quota": 40, "at": "now"})
     pod = make.pod("p", make.notes(make.piece(), 2, in_force), ready=True)
     assert recovered_state(seen([make.isvc()], [make.deployment()], [pod])).draining == {}
+
+
+def test_a_pod_that_slipped_past_the_webhook_is_not_taken_for_one_to_place(make):
+    world = seen([make.isvc()], [make.deployment()], [make.pod("p"), make.pod("q", gated=True)])
+    assert [r.name for r in world.observation.services[0].replicas] == ["q"]
