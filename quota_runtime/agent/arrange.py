@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from kserve_has.allocation import Allocation, fits, group_load
 from kserve_has.gpu import GpuGeometry
+
+_AT_ONCE_NS: Final = 1  # a turn at the very start of the window; 0 would mean anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,11 @@ def turns(
         length = window_ns * own.quota_percent // 100
         if others and length < window_ns:
             taken = sorted(span for span in others if span is not None)
-            start = _gap(taken, length, window_ns, held.get(uid, 0))
+            kept = held.get(uid, 0)
+            start = _gap(taken, length, window_ns, 0 if kept == _AT_ONCE_NS else kept)
             if start is not None:
                 placed[uid] = (start, start + length)
-    return {uid: max(1, placed[uid][0]) if uid in placed else 0 for uid in allocations}
+    return {uid: max(_AT_ONCE_NS, placed[uid][0]) if uid in placed else 0 for uid in allocations}
 
 
 def _impossible(gpu: GpuGeometry, holding: Holding) -> str:

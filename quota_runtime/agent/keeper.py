@@ -1,10 +1,11 @@
 """Keeps every limit block of a node in line with the annotations of its pods.
 
-No clock and no API server: a step takes the pods and the time and returns what to acknowledge.
+No API server: a step takes the pods and the time and returns what to acknowledge.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,12 +63,18 @@ class Keeper:
         on_resize: called with the seconds from seeing a change to its being in force.
     """
 
-    def __init__(self, kubelet_root: Path, settings: AgentSettings) -> None:
+    def __init__(
+        self,
+        kubelet_root: Path,
+        settings: AgentSettings,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.gpus: Mapping[str, NodeGpu] = {}
         self.replicas: dict[str, Replica] = {}
         self.on_resize: Callable[[float], None] = lambda _: None
         self._root = kubelet_root
         self._settings = settings
+        self._clock_ns = clock_ns
         self._owed: dict[str, Acknowledgement] = {}
         self._pods: dict[str, JsonObject] = {}
         self._accounted_ns: int | None = None
@@ -118,7 +125,7 @@ class Keeper:
             replica = self.replicas.get(uid)
             if replica is None:
                 folder = Path(contract.kubelet_volume_dir(str(self._root), uid))
-                replica = self.replicas[uid] = Replica(identity_of(pod), folder)
+                replica = self.replicas[uid] = Replica(identity_of(pod), folder, self._clock_ns)
                 replica.restore()
             self._take(replica, pod, now)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from kserve_has import contract
@@ -15,7 +16,7 @@ from kserve_has.kube import ApiError, Informer, JsonObject, KubeClient
 from kserve_has.kube.informer import EventType
 from kserve_has.kube.resources import NODES, PODS
 
-from .inventory import annotation, discover
+from .inventory import NodeGpu, annotation, discover
 from .keeper import Acknowledgement, Keeper, Now
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,19 @@ SILENCE_S = 180.0
 class AgentLoop:
     """Drives a keeper from the API server's watch until cancelled."""
 
-    def __init__(self, client: KubeClient, node: str, root: Path, settings: AgentSettings) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        node: str,
+        root: Path,
+        settings: AgentSettings,
+        look: Callable[[], dict[str, NodeGpu]] = discover,
+    ) -> None:
         self.keeper = Keeper(root, settings)
         self._client = client
         self._node = node
         self._settings = settings
+        self._look = look
         self._changed = asyncio.Event()
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._complaints: dict[str, str] = {}
@@ -54,7 +63,7 @@ class AgentLoop:
         Raises:
             AgentError: NVML does not work.
         """
-        self.keeper.gpus = discover()
+        self.keeper.gpus = self._look()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pods.run())
             group.create_task(self._publish())
@@ -122,7 +131,7 @@ class AgentLoop:
     def _refresh(self) -> None:
         """Look again; GPUs that NVML no longer answers for are kept, as not healthy."""
         try:
-            found = discover()
+            found = self._look()
         except AgentError as error:
             log.warning("%s", error)
             found = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +41,7 @@ class Replica:
 
     Attributes:
         folder: the pod's quota volume on this node; kubelet makes it.
+        clock_ns: CLOCK_MONOTONIC, which stamps every write.
         wanted: last allocation that its annotations asked for.
         seen_ns: when that was seen first.
         written: what the limit block says.
@@ -54,6 +57,7 @@ class Replica:
 
     identity: Identity
     folder: Path
+    clock_ns: Callable[[], int] = time.monotonic_ns
     wanted: Wanted | None = None
     seen_ns: int = 0
     written: Limits | None = None
@@ -97,7 +101,7 @@ class Replica:
             # Written before the volume was mounted over its folder: nobody can see that block.
             self.close()
         if self._writer is None:
-            self._writer = LimitsWriter(self.folder / contract.LIMITS_FILE)
+            self._writer = LimitsWriter(self.folder / contract.LIMITS_FILE, self.clock_ns)
         before = self.held(gpu)
         if self.written is None or self.written.epoch != limits.epoch:
             self.pending = True
