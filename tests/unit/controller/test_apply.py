@@ -64,6 +64,10 @@ def resize(replica, allocation, service="default/shop"):
     return Resize(service, replica, allocation, 10.0, WHY)
 
 
+def two(make):
+    return [make.pod(name, make.notes(make.piece(), 1), ready=True) for name in ("a", "b")]
+
+
 def refusing(name, status=500, times=10**6):
     left = [times]
 
@@ -92,14 +96,14 @@ async def test_a_plan_is_carried_out_in_its_order(cluster, make):
 
 
 async def test_victims_are_marked_before_the_count_falls(cluster, make):
-    await cluster.start([make.pod("a", ready=True), make.pod("b", ready=True)])
+    await cluster.start([*two(make)])
     await cluster.apply(SetScale("default/shop", 1, ("b",), WHY))
     assert [name for _, _, name in cluster.api.requests] == ["b", "shop-predictor"]
     assert (await cluster.notes("b"))[contract.POD_DELETION_COST] == VICTIM_COST
 
 
 async def test_the_count_does_not_fall_when_a_victim_could_not_be_marked(cluster, make):
-    await cluster.start([make.pod("a", ready=True), make.pod("b", ready=True)])
+    await cluster.start([*two(make)])
     cluster.api.refuse = refusing("b", status=403)
     assert await cluster.apply(SetScale("default/shop", 1, ("b",), WHY)) == [Outcome.FAILED]
     assert await cluster.scale() == 2
@@ -158,7 +162,7 @@ async def test_nothing_is_written_without_the_lease(cluster, make):
 
 
 async def test_a_lease_lost_between_two_writes_stops_the_second(cluster, make):
-    await cluster.start([make.pod("a", ready=True), make.pod("b", ready=True)])
+    await cluster.start([*two(make)])
 
     def lose(_verb, _plural, name):
         cluster.leading = name != "b"
