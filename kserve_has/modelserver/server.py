@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from types import FrameType
+from typing import Any, Final, Protocol
+from uuid import uuid4
 
 import kserve
 from kserve.errors import InvalidInput
 from kserve.model_server import ModelServer
+from kserve.protocol.dataplane import DataPlane
 
 from .network import Network
+
+# A gateway hears by a watch that a pod leaves; on a busy machine that takes this long.
+DRAIN_S: Final = 1.0
 
 
 class LabellingModel(kserve.Model):  # type: ignore[misc]
@@ -39,7 +46,7 @@ class LabellingModel(kserve.Model):  # type: ignore[misc]
         labels = await loop.run_in_executor(self._threads, self._network.label, payloads)
         if isinstance(payload, kserve.InferRequest):
             output = kserve.InferOutput("labels", [len(labels)], "INT64", data=labels)
-            return kserve.InferResponse(payload.id, self.name, [output])
+            return kserve.InferResponse(payload.id or uuid4().hex, self.name, [output])
         return {"predictions": labels}
 
 
@@ -61,8 +68,45 @@ def instances_of(payload: dict[str, Any] | kserve.InferRequest) -> list[Any]:
     return instances
 
 
+class Leaving(Protocol):
+    """The part of uvicorn's server that hears signals."""
+
+    handle_exit: Callable[[int, FrameType | None], None]
+
+
+class DrainingDataPlane(DataPlane):  # type: ignore[misc]
+    """KServe's data plane that can say "not ready" while it still answers predictions.
+
+    Attributes:
+        draining: True from SIGTERM on.
+    """
+
+    draining = False
+
+    async def ready(self) -> bool:
+        """Return whether the server takes new work; False while it drains."""
+        return not self.draining and await super().ready()
+
+    async def model_ready(
+        self, model_name: str, disable_predictor_health_check: bool = False
+    ) -> bool:
+        """Return whether a model takes new work.
+
+        KServe asks with the health check disabled before each prediction and with it enabled for
+        probes: only the latter turn negative while draining.
+        """
+        if self.draining and not disable_predictor_health_check:
+            return False
+        return bool(await super().model_ready(model_name, disable_predictor_health_check))
+
+
 class BoundModelServer(ModelServer):  # type: ignore[misc]
-    """KServe's server on an address of one's choice; KServe always binds to all addresses."""
+    """KServe's server on an address of one's choice, which leaves without losing a request.
+
+    KServe always binds to all addresses and closes its socket the moment it gets SIGTERM, when
+    gateways may still route to it. Here SIGTERM first turns readiness off; the socket closes
+    ``DRAIN_S`` later, after which requests under way are finished. A second signal ends it sooner.
+    """
 
     def __init__(self, host: str, http_port: int) -> None:
         super().__init__(
@@ -72,10 +116,24 @@ class BoundModelServer(ModelServer):  # type: ignore[misc]
             workers=1,
             grace_period=20,
         )
+        self.dataplane = DrainingDataPlane(model_registry=self.registered_models)
         self._host = host
 
     async def _serve(self) -> None:
         self._rest_server.config.host = self._host
         access = logging.getLogger("uvicorn.access")
         access.handlers, access.propagate = [], False
+        self._drain_on_signals(self._rest_server._server, asyncio.get_running_loop())
         await super()._serve()
+
+    def _drain_on_signals(self, server: Leaving, loop: asyncio.AbstractEventLoop) -> None:
+        leave = server.handle_exit
+
+        def drain(number: int, frame: FrameType | None) -> None:
+            if self.dataplane.draining:
+                leave(number, frame)
+                return
+            self.dataplane.draining = True
+            loop.call_soon_threadsafe(loop.call_later, DRAIN_S, leave, number, None)
+
+        server.handle_exit = drain

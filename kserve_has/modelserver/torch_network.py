@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -17,7 +17,8 @@ TEXT_VOCABULARY = 30522
 def _image_model(name: str) -> torch.nn.Module:
     import torchvision  # an image server has it; a text server need not
 
-    return torchvision.models.get_model(name, weights=None)
+    module: torch.nn.Module = torchvision.models.get_model(name, weights=None)
+    return module
 
 
 class _Encoder(torch.nn.Module):
@@ -51,6 +52,8 @@ class TorchNetwork:
             raise LatencyModelError(f"torch cannot build {model!r}: {error}") from error
         self._module = module.eval().to("cuda")
         self._local = threading.local()
+        # torch's own annotation of this class is incomplete.
+        self._new_stream: Callable[[], torch.cuda.Stream] = torch.cuda.Stream
         self._slots = threading.BoundedSemaphore(concurrency)
         self.label([{}] * batch)
 
@@ -63,7 +66,7 @@ class TorchNetwork:
         else:
             inputs = torch.rand((len(payloads), 3, 224, 224), generator=generator)
         if not hasattr(self._local, "stream"):
-            self._local.stream = torch.cuda.Stream()
+            self._local.stream = self._new_stream()
         with self._slots, torch.inference_mode(), torch.cuda.stream(self._local.stream):
             labels: list[int] = self._module(inputs.to("cuda")).argmax(dim=1).tolist()
         return labels

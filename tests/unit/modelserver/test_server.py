@@ -9,7 +9,7 @@ import kserve
 from kserve.errors import InvalidInput
 
 from kserve_has.modelserver.__main__ import build_parser
-from kserve_has.modelserver.server import BoundModelServer, LabellingModel
+from kserve_has.modelserver.server import LabellingModel
 
 
 class ThreadNamingNetwork:
@@ -51,26 +51,6 @@ async def test_the_network_never_runs_on_the_event_loop_thread(model, network):
 async def test_a_request_without_instances_is_refused(model, payload):
     with pytest.raises(InvalidInput, match="at least one instance"):
         await model.predict(payload)
-
-
-def test_the_server_binds_to_the_address_it_is_given(monkeypatch):
-    server = BoundModelServer("127.0.0.1", 18080)
-    started = {}
-
-    async def serve(self):
-        started["host"] = self._rest_server.config.host
-
-    monkeypatch.setattr(kserve.ModelServer, "_serve", serve)
-    monkeypatch.setattr(kserve.ModelServer, "register_signal_handler", lambda _self: None)
-
-    class Rest:
-        config = type("Config", (), {"host": "0.0.0.0"})()
-
-    server._rest_server = Rest()
-    import asyncio
-
-    asyncio.run(server._serve())
-    assert started == {"host": "127.0.0.1"}
 
 
 def test_the_command_line_serves_under_the_models_own_name_on_kserves_port():
