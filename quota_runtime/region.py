@@ -70,7 +70,9 @@ class RawUsageHeader(ctypes.Structure):
         ("abi_version", ctypes.c_uint32),
         ("slots", ctypes.c_uint32),
         ("memory_bytes", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 5),
+        ("balance_ns", ctypes.c_int64),
+        ("quota_window", ctypes.c_uint64),
+        ("reserved", ctypes.c_uint64 * 3),
     )
 
 

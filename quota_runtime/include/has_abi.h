@@ -52,7 +52,9 @@ struct has_usage_header {
     uint32_t abi_version; /* HAS_ABI_VERSION */
     uint32_t slots;       /* HAS_USAGE_SLOTS */
     uint64_t memory_bytes; /* charged by all processes of the pod together */
-    uint64_t reserved[5];
+    int64_t balance_ns;    /* GPU time left in the quota window; negative = debt */
+    uint64_t quota_window; /* number of the window whose budget the balance holds */
+    uint64_t reserved[3];
 };
 
 struct has_usage_slot {

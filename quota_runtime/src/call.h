@@ -1,0 +1,27 @@
+/* What every stream-ordered hook does before and after the driver's own function. */
+#ifndef HAS_CALL_H
+#define HAS_CALL_H
+
+#include "capture.h"
+#include "estimate.h"
+#include "lane.h"
+#include "meter.h"
+#include "sm.h"
+#include "state.h"
+
+enum has_kind { HAS_LAUNCH, HAS_COPY, HAS_FILL, HAS_GRAPH, HAS_ORDER, HAS_SYNC };
+
+struct has_call {
+    CUstream stream; /* for the driver */
+    struct has_lane *lane;
+    const struct has_view *view; /* NULL: run free */
+    bool work;                   /* gated and metered */
+    enum has_kind kind;
+};
+
+/* `identity` and `blocks` tell launches apart. Needs has_ready() to have been true. */
+struct has_call has_enter(enum has_kind kind, const void *identity, uint64_t blocks,
+                          CUstream stream, bool per_thread);
+void has_leave(const struct has_call *call, CUresult result);
+
+#endif

@@ -1,0 +1,119 @@
+/* The time quota: a launch starts only while the pod's budget of the quota window lasts.
+ *
+ * The balance lies in the usage file, so the processes of a pod spend one budget. A launch takes
+ * its estimate in advance and the meter settles the difference, so what is in flight is counted.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "budget.h"
+#include "capture.h"
+#include "meter.h"
+#include "state.h"
+
+#define NAP_NS 1000000ull
+#define QUIESCE_WAIT_NS 2000000000ull
+
+atomic_uint has_share_ppm = HAS_PPM;
+
+static void nap(uint64_t ns)
+{
+    struct timespec wait = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    while (nanosleep(&wait, &wait) != 0 && errno == EINTR)
+        continue;
+}
+
+/* Grants the budget of windows that began since the last look; one process of the pod wins. */
+static void credit(const struct has_view *view, uint64_t now)
+{
+    struct has_usage_header *usage = has_usage();
+    uint64_t window = has_window_at(now, view->window_ns, view->phase_ns);
+    uint64_t last = __atomic_load_n(&usage->quota_window, __ATOMIC_ACQUIRE);
+    if (last == window ||
+        !__atomic_compare_exchange_n(&usage->quota_window, &last, window, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        return;
+    /* Another window length renumbers the windows: that counts as one. */
+    uint64_t passed = window > last ? window - last : 1;
+    int64_t budget = has_budget_of(view->window_ns, atomic_load(&has_share_ppm));
+    int64_t old = __atomic_load_n(&usage->balance_ns, __ATOMIC_RELAXED), next;
+    do
+        next = has_budget_credit(old, passed, budget, (int64_t)view->max_outstanding_ns);
+    while (!__atomic_compare_exchange_n(&usage->balance_ns, &old, next, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
+}
+
+static uint64_t take(uint64_t estimate)
+{
+    __atomic_fetch_sub(&has_usage()->balance_ns, (int64_t)estimate, __ATOMIC_RELAXED);
+    return estimate;
+}
+
+static bool held(const struct has_view *view)
+{
+    return view->flags & HAS_FLAG_QUIESCE;
+}
+
+static bool limited(const struct has_view *view)
+{
+    return atomic_load_explicit(&has_share_ppm, memory_order_relaxed) < HAS_PPM &&
+           view->flags & (HAS_FLAG_TIME | HAS_FLAG_SM);
+}
+
+/* Sleeps until the window ends, a nap at most, so that a change of limits is seen soon. */
+static void wait_a_little(const struct has_view *view, uint64_t now)
+{
+    uint64_t end = has_window_end(now, view->window_ns, view->phase_ns);
+    has_meter_harvest();
+    nap(end - now < NAP_NS ? end - now : NAP_NS);
+}
+
+static uint64_t wait_for_budget(const struct has_view *view, uint64_t began)
+{
+    uint64_t now = began;
+    for (;;) {
+        uint64_t longest = held(view) ? QUIESCE_WAIT_NS : has_longest_wait(view->window_ns);
+        if (now - began > longest) {
+            HAS_COUNT(ungated_launches, 1);
+            break;
+        }
+        wait_a_little(view, now);
+        now = has_now_ns();
+        view = has_limits_now();
+        if (!held(view) && !limited(view))
+            break;
+        if (held(view))
+            continue;
+        credit(view, now);
+        if (__atomic_load_n(&has_usage()->balance_ns, __ATOMIC_RELAXED) > 0)
+            break;
+    }
+    return now - began;
+}
+
+uint64_t has_gate(const struct has_view *view, uint64_t estimate_ns)
+{
+    bool hold = held(view);
+    if (__builtin_expect(!hold && !limited(view), 1))
+        return 0;
+    uint64_t now = has_now_ns();
+    credit(view, now);
+    if (hold || __atomic_load_n(&has_usage()->balance_ns, __ATOMIC_RELAXED) <= 0)
+        HAS_COUNT(throttled_ns, wait_for_budget(view, now));
+    return take(estimate_ns);
+}
+
+void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns)
+{
+    if (!taken_ns)
+        return;
+    struct has_usage_header *usage = has_usage();
+    int64_t charge = actual_ns - (int64_t)taken_ns, limit = (int64_t)view->window_ns;
+    int64_t old = __atomic_load_n(&usage->balance_ns, __ATOMIC_RELAXED), next;
+    do
+        next = has_budget_charge(old, charge, limit);
+    while (!__atomic_compare_exchange_n(&usage->balance_ns, &old, next, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
+    if (next < 0 && next < old)
+        HAS_COUNT(overrun_ns, (uint64_t)(old > 0 ? -next : old - next));
+}

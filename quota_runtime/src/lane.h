@@ -1,0 +1,55 @@
+/* Lanes: what the library knows about each stream of the program. */
+#ifndef HAS_LANE_H
+#define HAS_LANE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "has_cuda.h"
+
+#define HAS_LANES 1024u
+#define HAS_BATCH_LAUNCHES 64u
+#define HAS_BATCHES 32u
+
+/* Launches between two events on one stream. */
+struct has_batch {
+    CUevent begin; /* NULL: it began when the batch before it ended */
+    CUevent end;
+    uint64_t expected_ns;
+    uint64_t taken_ns; /* from the budget, in advance */
+    uint32_t launches;
+    uint32_t sms; /* of the partition it runs on */
+    uint16_t keys[HAS_BATCH_LAUNCHES];
+};
+
+struct has_lane {
+    _Atomic(uintptr_t) key;      /* the program's handle; 0 free, 1 given up */
+    _Atomic(CUstream) physical;  /* where its work really goes */
+    CUstream app;                /* how the driver calls it */
+    bool per_thread;             /* the default stream of one thread */
+    bool legacy;                 /* the legacy default stream */
+    bool blocking;               /* ordered against the legacy default stream */
+    bool fixed;                  /* never moved: the program chose its SMs */
+    /* Metering; guarded by the meter's claim. */
+    bool is_open;
+    uint64_t opened_at_ns;
+    struct has_batch open;
+    struct has_batch done[HAS_BATCHES]; /* ring of batches whose end may not have come */
+    uint32_t head, tail;
+    int64_t last_end_ns;
+};
+
+/* The lane of a stream handle, made when new; NULL when there are too many. `per_thread` says
+ * what handle 0 means. */
+struct has_lane *has_lane_of(CUstream stream, bool per_thread);
+
+/* The program destroyed the stream. */
+void has_lane_forget(CUstream stream);
+
+/* Every lane that was ever made, one after the other; NULL at the end. */
+struct has_lane *has_lane_at(uint32_t index);
+
+void has_lane_after_fork(void);
+
+#endif

@@ -1,0 +1,195 @@
+#include "meter.h"
+
+#include <immintrin.h>
+
+#include "capture.h"
+#include "estimate.h"
+#include "real.h"
+#include "timeline.h"
+
+#define PATIENCE 2000       /* tries for the claim; then the launch goes unmetered */
+#define STALE_NS 300000u    /* an open batch with no new launch is ended after this */
+#define LONG_BATCH_NS 4000000u
+
+/* One claim for all of metering. Nobody waits for it: who cannot have it soon goes on. */
+static atomic_flag claim = ATOMIC_FLAG_INIT;
+static atomic_uint in_flight;
+
+static bool try_claim(int patience)
+{
+    while (atomic_flag_test_and_set_explicit(&claim, memory_order_acquire)) {
+        if (--patience <= 0)
+            return false;
+        _mm_pause();
+    }
+    return true;
+}
+
+static void give_back(void)
+{
+    atomic_flag_clear_explicit(&claim, memory_order_release);
+}
+
+static CUresult record(struct has_lane *lane, CUevent event)
+{
+    CUstream stream = atomic_load_explicit(&lane->physical, memory_order_relaxed);
+    return has_real.cuEventRecord(event, stream ? stream : lane->app);
+}
+
+static void settle(struct has_lane *lane, struct has_batch *batch)
+{
+    const struct has_view *view = atomic_load(&has_view_now);
+    int64_t actual = has_timeline_busy(batch->begin, batch->end, &lane->last_end_ns);
+    if (actual < 0)
+        actual = (int64_t)batch->expected_ns; /* the events are lost with their context */
+    else
+        has_estimate_learn(batch->keys,
+                           batch->launches < HAS_BATCH_LAUNCHES ? batch->launches
+                                                                : HAS_BATCH_LAUNCHES,
+                           (uint64_t)actual);
+    HAS_COUNT(gpu_time_ns, (uint64_t)actual);
+    HAS_COUNT(area_sm_ns, (uint64_t)actual * batch->sms);
+    if (view)
+        has_gate_settle(view, actual, batch->taken_ns);
+    has_timeline_recycle(batch->begin);
+    has_timeline_recycle(batch->end);
+}
+
+/* With the claim. */
+static void harvest_lane(struct has_lane *lane)
+{
+    while (lane->head != lane->tail) {
+        struct has_batch *batch = &lane->done[lane->head % HAS_BATCHES];
+        if (has_use.cuEventQuery(batch->end) == CUDA_ERROR_NOT_READY)
+            return;
+        settle(lane, batch);
+        lane->head++;
+        atomic_fetch_sub_explicit(&in_flight, 1, memory_order_relaxed);
+    }
+}
+
+static void harvest_all(void)
+{
+    struct has_lane *lane;
+    for (uint32_t i = 0; (lane = has_lane_at(i)); i++)
+        if (lane->head != lane->tail)
+            harvest_lane(lane);
+}
+
+/* With the claim. */
+static void end_batch(struct has_lane *lane)
+{
+    if (!lane->is_open || lane->tail - lane->head >= HAS_BATCHES)
+        return;
+    struct has_batch *batch = &lane->open;
+    batch->end = has_timeline_event();
+    if (!batch->end || record(lane, batch->end) != CUDA_SUCCESS) {
+        has_timeline_recycle(batch->begin);
+        has_timeline_recycle(batch->end);
+        HAS_COUNT(ungated_launches, batch->launches);
+    } else {
+        lane->done[lane->tail++ % HAS_BATCHES] = *batch;
+        atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed);
+    }
+    lane->is_open = false;
+    atomic_fetch_sub_explicit(&in_flight, 1, memory_order_relaxed);
+}
+
+/* With the claim. A batch that follows one still running begins where that one ends. */
+static void begin_batch(struct has_lane *lane)
+{
+    harvest_lane(lane);
+    lane->open.begin = lane->head == lane->tail ? has_timeline_event() : NULL;
+    if (lane->open.begin && record(lane, lane->open.begin) != CUDA_SUCCESS) {
+        has_timeline_recycle(lane->open.begin);
+        lane->open.begin = NULL;
+    }
+    lane->open.expected_ns = lane->open.taken_ns = 0;
+    lane->open.launches = 0;
+    lane->open.sms = has_sm_in_force();
+    lane->is_open = true;
+    lane->opened_at_ns = has_now_ns();
+    atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed);
+}
+
+void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
+                      uint64_t taken_ns)
+{
+    if (!try_claim(PATIENCE)) {
+        HAS_COUNT(ungated_launches, 1);
+        return;
+    }
+    if (!lane->is_open)
+        begin_batch(lane);
+    struct has_batch *batch = &lane->open;
+    if (batch->launches < HAS_BATCH_LAUNCHES)
+        batch->keys[batch->launches] = key;
+    batch->launches++;
+    batch->expected_ns += expected_ns;
+    batch->taken_ns += taken_ns;
+    give_back();
+}
+
+static uint64_t longest_batch(const struct has_view *view)
+{
+    if (atomic_load_explicit(&has_share_ppm, memory_order_relaxed) >= 1000000u)
+        return LONG_BATCH_NS;
+    uint64_t slice = view->max_outstanding_ns / 4;
+    return slice < 100000u ? 100000u : slice;
+}
+
+void has_meter_after(struct has_lane *lane, const struct has_view *view, bool at_once)
+{
+    /* Read without the claim: at worst the next launch ends the batch. */
+    if (!at_once &&
+        __atomic_load_n(&lane->open.launches, __ATOMIC_RELAXED) < HAS_BATCH_LAUNCHES &&
+        __atomic_load_n(&lane->open.expected_ns, __ATOMIC_RELAXED) < longest_batch(view))
+        return;
+    if (!try_claim(PATIENCE))
+        return;
+    end_batch(lane);
+    give_back();
+}
+
+void has_meter_close(struct has_lane *lane)
+{
+    if (!try_claim(PATIENCE * 100))
+        return;
+    end_batch(lane);
+    give_back();
+}
+
+void has_meter_harvest(void)
+{
+    if (!has_meter_busy() || has_capture_any() || !try_claim(1))
+        return;
+    harvest_all();
+    give_back();
+}
+
+void has_meter_tick(void)
+{
+    if (!has_meter_busy() || !try_claim(1))
+        return;
+    uint64_t now = has_now_ns();
+    struct has_lane *lane;
+    /* A capture begins only after taking the claim, so this look stays true while we hold it. */
+    for (uint32_t i = 0; !has_capture_any() && (lane = has_lane_at(i)); i++)
+        if (lane->is_open && !lane->per_thread && now - lane->opened_at_ns > STALE_NS)
+            end_batch(lane);
+    if (!has_capture_any())
+        harvest_all();
+    give_back();
+}
+
+bool has_meter_busy(void)
+{
+    return atomic_load_explicit(&in_flight, memory_order_relaxed) > 0;
+}
+
+void has_meter_after_fork(void)
+{
+    atomic_flag_clear(&claim);
+    atomic_store(&in_flight, 0);
+    has_timeline_after_fork();
+}

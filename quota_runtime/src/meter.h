@@ -1,0 +1,29 @@
+/* Metering: GPU time between events that the library puts on the program's streams. */
+#ifndef HAS_METER_H
+#define HAS_METER_H
+
+#include "lane.h"
+#include "state.h"
+
+/* Notes a launch that is about to happen; opens a batch with an event when none is open. */
+void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
+                      uint64_t taken_ns);
+
+/* Ends the lane's batch when it is long enough, or at once. */
+void has_meter_after(struct has_lane *lane, const struct has_view *view, bool at_once);
+
+/* Settles every batch that the GPU has finished. Never waits. */
+void has_meter_harvest(void);
+
+/* As harvest, and ends batches that stay open although nothing follows. From the helper thread. */
+void has_meter_tick(void);
+
+/* Whether anything metered is in flight. */
+bool has_meter_busy(void);
+
+/* Drops what is open on a lane whose stream is going away or is about to capture. */
+void has_meter_close(struct has_lane *lane);
+
+void has_meter_after_fork(void);
+
+#endif

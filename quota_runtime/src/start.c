@@ -1,0 +1,148 @@
+/* The start of the library in a process: on its first CUDA call, never before.
+ *
+ * A helper thread does what must happen although the program is idle or waits: look for limits,
+ * say that we are alive, end and settle what was metered.
+ */
+#include "start.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "capture.h"
+#include "ledger.h"
+#include "limits.h"
+#include "meter.h"
+#include "real.h"
+#include "state.h"
+#include "usage.h"
+
+#define BUSY_NAP_NS 1000000
+#define IDLE_NAP_NS 10000000
+#define LOOK_EVERY_NS 100000000ull /* for a limits file that is new or was replaced */
+#define LEAVE_PATIENCE 50          /* naps of 1 ms that the exit waits for the helper */
+
+atomic_bool has_started;
+
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+static bool forked_hook;
+static bool wanted; /* there is a folder to read limits from */
+static _Atomic(CUcontext) context;
+static atomic_bool leaving, helper_runs;
+
+static void help(bool *is_current, uint64_t *looked_at)
+{
+    CUcontext now = atomic_load(&context);
+    if (now && !*is_current && has_use.cuCtxSetCurrent) {
+        *is_current = has_use.cuCtxSetCurrent(now) == CUDA_SUCCESS;
+        has_capture_relax();
+    }
+    uint64_t time = has_now_ns();
+    if (time - *looked_at > LOOK_EVERY_NS) {
+        *looked_at = time;
+        has_limits_look();
+    }
+    if (!has_limits_now())
+        return;
+    HAS_SET(heartbeat_ns, (int64_t)time);
+    if (*is_current)
+        has_meter_tick();
+}
+
+static void *helper(void *unused)
+{
+    bool is_current = false;
+    uint64_t looked_at = 0;
+    (void)unused;
+    while (!atomic_load(&leaving)) {
+        help(&is_current, &looked_at);
+        struct timespec wait = {0, has_meter_busy() ? BUSY_NAP_NS : IDLE_NAP_NS};
+        nanosleep(&wait, NULL);
+    }
+    atomic_store(&helper_runs, false);
+    return NULL;
+}
+
+static void leave(void)
+{
+    struct timespec wait = {0, 1000000};
+    atomic_store(&leaving, true);
+    for (int i = 0; i < LEAVE_PATIENCE && atomic_load(&helper_runs); i++)
+        nanosleep(&wait, NULL);
+    has_usage_leave();
+}
+
+static void start_helper(void)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, 256 * 1024);
+    /* The program's signals are for the program's threads. */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    atomic_store(&helper_runs, true);
+    if (pthread_create(&thread, &attributes, helper, NULL) != 0)
+        atomic_store(&helper_runs, false);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_init(&starting, NULL);
+    atomic_store(&context, NULL);
+    atomic_store(&has_captures, 0);
+    atomic_store(&helper_runs, false);
+    has_meter_after_fork();
+    has_lane_after_fork();
+    has_ledger_reset();
+    if (wanted) {
+        has_usage_after_fork();
+        has_limits_after_fork();
+    }
+    /* The helper starts again with the child's first CUDA call. */
+    atomic_store(&has_started, false);
+}
+
+static void open_files(void)
+{
+    const char *folder = getenv("KSERVE_HAS_DIR");
+    wanted = folder && folder[0];
+    if (!wanted)
+        return;
+    has_usage_open(folder);
+    has_limits_open(folder);
+    atexit(leave);
+}
+
+bool has_start_slow(void)
+{
+    if (!has_real_find())
+        return false;
+    pthread_mutex_lock(&starting);
+    if (!atomic_load(&has_started)) {
+        if (!forked_hook) {
+            pthread_atfork(NULL, NULL, after_fork);
+            open_files();
+            forked_hook = true;
+        }
+        if (wanted)
+            start_helper();
+        atomic_store_explicit(&has_started, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&starting);
+    return true;
+}
+
+void has_start_with(CUcontext primary, CUdevice device)
+{
+    (void)device;
+    atomic_store(&context, primary);
+    const struct has_view *view = has_limits_now();
+    if (view)
+        has_sm_apply(view);
+}

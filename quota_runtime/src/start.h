@@ -1,0 +1,9 @@
+#ifndef HAS_START_H
+#define HAS_START_H
+
+#include "has_cuda.h"
+
+/* The program has a primary context now: what needs one can begin. */
+void has_start_with(CUcontext context, CUdevice device);
+
+#endif
