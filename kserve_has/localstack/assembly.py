@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -58,6 +58,7 @@ class Assembly:
         self._report = report
         self._probes: dict[str, Probe] = {}
         self._reached = 0
+        self._raising: asyncio.Task[object] | None = None
 
     async def raise_to(self, level: Level) -> None:
         """Start what a level has and does not run yet; return when all of it is ready.
@@ -65,13 +66,17 @@ class Assembly:
         Raises:
             StackError: a process did not become ready or the API server refused an object.
         """
+        self._raising = asyncio.current_task()
         steps = (self._control_plane, self._kserve, self._everything_else)
         for step in steps[self._reached : LEVELS.index(level) + 1]:
             await step()
             self._reached += 1
 
     async def stop(self) -> None:
-        """End every process."""
+        """End every process, also in the middle of a start."""
+        if self._raising and not self._raising.done():
+            self._raising.cancel()
+            await asyncio.wait([self._raising])
         await self.supervisor.stop()
 
     async def wait_ready(self, name: str) -> None:
@@ -94,7 +99,7 @@ class Assembly:
         health = f"https://{layout.LOOPBACK}:{{}}/healthz"
         manager = controlplane.controller_manager(self._parts, self.identities)
         scheduler = controlplane.scheduler(self._parts, self.identities)
-        await asyncio.gather(
+        await _together(
             self._start(
                 manager,
                 probes.http_ok(health.format(layout.CONTROLLER_MANAGER_PORT), authority),
@@ -121,11 +126,11 @@ class Assembly:
         await self.cluster.apply(monitoring.objects())
         machines = self._machines(await asyncio.to_thread(native_parts))
         self._report("webhook, monitoring and gateway")
-        await asyncio.gather(self._webhook(), self._prometheus(machines), self._gateway())
+        await _together(self._webhook(), self._prometheus(machines), self._gateway())
         self._report(
             f"{len(machines)} nodes with {self._settings.gpus_per_node} emulated GPUs each"
         )
-        await asyncio.gather(*(self._node(machine) for machine in machines))
+        await _together(*(self._node(machine) for machine in machines))
         self._report("autoscaler")
         await self._start_autoscaler()
 
@@ -193,6 +198,17 @@ class Assembly:
 def _clear(folder: Path) -> None:
     for name in _OWN_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+async def _together(*work: Coroutine[None, None, None]) -> None:
+    """Run all at once; when one fails the others are ended before its error goes on."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _run(command: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ Report = Callable[[str], None]
 
 MODULES: Final = Path(__file__).resolve().parent / "gomodules"
 KSERVE_MODULE: Final = "github.com/kserve/kserve"
-KSERVE_MANIFESTS: Final = "kserve.yaml"
+KSERVE_MANIFESTS: Final = "kserve.json"
 _KUBERNETES: Final = "1.36.2"
 # Knative and others read the version; a build from a module calls itself v0.0.0 otherwise.
 _KUBERNETES_VERSION: Final = " ".join(
@@ -94,7 +94,7 @@ class GoParts:
 
     Attributes:
         paths: binary by name.
-        kserve_manifests: one YAML stream of the objects of KServe's release that the stack uses.
+        kserve_manifests: the objects of KServe's release that the stack uses.
     """
 
     paths: Mapping[str, Path]

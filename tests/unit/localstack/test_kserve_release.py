@@ -48,11 +48,22 @@ def test_what_belongs_to_other_controllers_is_left_out():
 
 
 def test_extract_keeps_objects_as_they_are(tmp_path):
-    release, target = tmp_path / "release.yaml", tmp_path / "kept.yaml"
+    release, target = tmp_path / "release.yaml", tmp_path / "kept.json"
     deployment = thing("Deployment", "kserve-controller-manager")
     release.write_text(yaml.safe_dump_all([CRD, None, deployment, CONFIG]))
     extract(release, target)
     assert [CRD, CONFIG] == read(target)
+
+
+def test_descriptions_go_and_a_field_of_that_name_stays(tmp_path):
+    release, target = tmp_path / "release.yaml", tmp_path / "kept.json"
+    field = {"type": "string", "description": "words"}
+    schema = {"description": "words", "properties": {"description": field}}
+    release.write_text(yaml.safe_dump({**CRD, "spec": {"versions": [{"schema": schema}]}}))
+    extract(release, target)
+    (crd,) = read(target)
+    kept = crd["spec"]["versions"][0]["schema"]
+    assert {"properties": {"description": {"type": "string"}}} == kept
 
 
 def test_webhooks_trust_the_stack_and_lead_to_loopback():
