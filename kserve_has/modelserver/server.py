@@ -123,6 +123,8 @@ class BoundModelServer(ModelServer):  # type: ignore[misc]
         self._rest_server.config.host = self._host
         access = logging.getLogger("uvicorn.access")
         access.handlers, access.propagate = [], False
+        # Two lines a request, besides the metrics that say the same.
+        logging.getLogger("kserve.trace").setLevel(logging.WARNING)
         self._drain_on_signals(self._rest_server._server, asyncio.get_running_loop())
         await super()._serve()
 
