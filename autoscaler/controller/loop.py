@@ -141,12 +141,16 @@ class Controller:
         self._aggregator.forget(world.targets)
 
     async def _poll(self) -> None:
+        answered = True
         while True:
             try:
                 await self._reader.poll(time.time())
+                answered = True
             except HasError as error:
                 self._metrics.errors.labels("prometheus").inc()
-                log.warning("%s", error)
+                # Said once, not once a second; the age of the newest sample tells the rest.
+                log.log(logging.WARNING if answered else logging.DEBUG, "%s", error)
+                answered = False
             await asyncio.sleep(self._settings.prometheus_poll_s)
 
     def _written(self, resource: Resource, answer: JsonObject) -> None:

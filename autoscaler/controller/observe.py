@@ -85,8 +85,8 @@ def observe(
         slo = _slo(target)
         if scale is None or slo is None:
             continue
-        pods = groups.pop(key, ())
-        replicas = tuple(replica_of(pod, wall_s) for pod in pods if _is_ours(pod))
+        own = groups.pop(key, [])
+        replicas = tuple(replica_of(pod, wall_s) for pod in own if _is_ours(pod))
         traffic = traffic_of(target.name, slo)
         services.append(_service(target, slo, scale, replicas, traffic, gpus, settings))
         known[target.name] = target

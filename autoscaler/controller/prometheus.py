@@ -10,6 +10,7 @@ from typing import Any, Final
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.exceptions import RequestException
+from urllib3.util.retry import Retry
 
 from kserve_has.config.controller import ControllerSettings
 from kserve_has.errors import ClusterError
@@ -32,8 +33,9 @@ class TrafficReader:
     """What the gateway measured, by target name (Envoy's cluster name)."""
 
     def __init__(self, url: str, settings: ControllerSettings) -> None:
+        # The next poll is the retry: a poll that waits and asks again would hide fresh samples.
         self._connection = PrometheusConnect(
-            url=url, timeout=settings.prometheus_timeout_s, disable_ssl=False
+            url=url, timeout=settings.prometheus_timeout_s, retry=Retry(0)
         )
         self._settings = settings
         self._histories: dict[str, dict[str, dict[str, History]]] = {}
@@ -50,7 +52,7 @@ class TrafficReader:
         try:
             counters, recent = await asyncio.to_thread(self._query, now)
         except (RequestException, PrometheusApiClientException, KeyError, ValueError) as error:
-            raise ClusterError(f"Prometheus did not answer: {error}") from error
+            raise ClusterError(f"Prometheus did not answer: {_brief(error)}") from error
         self._take_counters(counters)
         self._answers = answers_of(recent)
         self._read_at = now
@@ -84,6 +86,12 @@ class TrafficReader:
             history.extend(points, keep_s, gauge=name == WAITING)
         for cluster in [c for c in self._histories if c not in seen]:
             del self._histories[cluster]
+
+
+def _brief(error: Exception) -> str:
+    """Return an error without the query, which fills a screen."""
+    words = str(error)
+    return words if len(words) < 200 else f"{type(error).__name__} … {words[-150:]}"
 
 
 def recent_query(settings: ControllerSettings) -> str:
