@@ -1,0 +1,52 @@
+/* Faults on demand, so that programs can be tested for them.
+ *
+ * HAS_EMULATOR_FAULT is a comma-separated list: alloc_after=N, launch_after=N, green_after=N and
+ * stream_after=N make every call of that kind beyond the first N fail; query_delay_us=N makes
+ * event and stream queries slow. It is read once.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "objects.h"
+
+#define NO_LIMIT (~0ul)
+
+static unsigned long limits[FAULT_KINDS], calls[FAULT_KINDS], query_delay_us;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static unsigned long number_of(const char *key, unsigned long otherwise)
+{
+    const char *faults = getenv("HAS_EMULATOR_FAULT");
+    const char *found = faults ? strstr(faults, key) : NULL;
+    return found ? strtoul(found + strlen(key), NULL, 10) : otherwise;
+}
+
+static void read_faults(void)
+{
+    static const char *const keys[FAULT_KINDS] = {
+        [FAULT_ALLOC] = "alloc_after=",
+        [FAULT_LAUNCH] = "launch_after=",
+        [FAULT_GREEN] = "green_after=",
+        [FAULT_STREAM] = "stream_after=",
+    };
+    for (int kind = 0; kind < FAULT_KINDS; kind++)
+        limits[kind] = number_of(keys[kind], NO_LIMIT);
+    query_delay_us = number_of("query_delay_us=", 0);
+}
+
+bool fault_due(enum fault kind)
+{
+    pthread_once(&once, read_faults);
+    if (limits[kind] == NO_LIMIT)
+        return false;
+    return __atomic_fetch_add(&calls[kind], 1, __ATOMIC_RELAXED) >= limits[kind];
+}
+
+void fault_slow_query(void)
+{
+    pthread_once(&once, read_faults);
+    if (query_delay_us)
+        usleep((useconds_t)query_delay_us);
+}
