@@ -14,6 +14,7 @@ from kserve_has.localstack.progress import shown
 from kserve_has.localstack.stack import LocalStack, StackOptions
 
 TESTS = Path(__file__).parent
+LEVELS = ("local_stack", "kserve", "full_stack")
 WITHOUT_STACK = ("unit", "property", "golden", "native", "gpu")
 
 
@@ -32,8 +33,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what shares the stack last: others use the same ports before it."""
-    items.sort(key=lambda item: "local_stack" in getattr(item, "fixturenames", ()))
+    """Run what shares the stack last, lower levels first: others use the same ports before."""
+
+    def level(item: pytest.Item) -> int:
+        used = getattr(item, "fixturenames", ())
+        return max((i for i, name in enumerate(LEVELS) if name in used), default=-1)
+
+    items.sort(key=level)
 
 
 @pytest.fixture(scope="session")

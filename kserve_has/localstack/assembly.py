@@ -89,6 +89,11 @@ class Assembly:
             raise StackError(f"no process {name!r}; there are {', '.join(sorted(self._probes))}")
         await self.supervisor.ready(name, self._probes[name])
 
+    async def as_service_account(self, account: str, namespace: str = contract.NAMESPACE) -> Path:
+        """Return a kubeconfig of a ServiceAccount."""
+        token = await self.cluster.token(account, namespace)
+        return self.identities.token(f"{namespace}-{account}", token)
+
     async def _control_plane(self) -> None:
         self._report("control plane: etcd, API server, controller-manager, scheduler")
         authority = self.identities.authority.pair.certificate
@@ -112,7 +117,9 @@ class Assembly:
         early, late = kserve.objects(self._parts, self.identities.authority)
         await self.cluster.apply(early)
         await _until(self.cluster.established, self._settings.ready_timeout_s, "KServe's CRDs")
-        config = await self._token(kserve_release.SERVICE_ACCOUNT, kserve_release.NAMESPACE)
+        config = await self.as_service_account(
+            kserve_release.SERVICE_ACCOUNT, kserve_release.NAMESPACE
+        )
         manager = kserve.manager(
             self._parts, config, self.identities.authority, self._folder / "kserve"
         )
@@ -142,14 +149,14 @@ class Assembly:
         ]
 
     async def _webhook(self) -> None:
-        config = await self._token(contract.SERVICE_ACCOUNT_WEBHOOK)
+        config = await self.as_service_account(contract.SERVICE_ACCOUNT_WEBHOOK)
         # Its certificate is its own; it is healthy once its registrations trust it.
         await self._start(
             components.webhook(config), probes.http_ok(components.WEBHOOK_URL, verify=False)
         )
 
     async def _prometheus(self, machines: list[components.Machine]) -> None:
-        config = await self._token(monitoring.NAME, monitoring.NAMESPACE)
+        config = await self.as_service_account(monitoring.NAME, monitoring.NAMESPACE)
         content = monitoring.configuration(
             config, [machine.agent for machine in machines], self._settings.scrape_interval_s
         )
@@ -159,7 +166,7 @@ class Assembly:
     async def _gateway(self) -> None:
         xds = self._folder / "xds"
         xds.mkdir(parents=True, exist_ok=True)
-        config = await self._token(contract.SERVICE_ACCOUNT_GATEWAY)
+        config = await self.as_service_account(contract.SERVICE_ACCOUNT_GATEWAY)
         await self._start(components.gateway(config, xds), probes.exists(components.bootstrap(xds)))
         await self._start(components.envoy(xds), probes.http_ok(components.ENVOY_URL))
 
@@ -171,23 +178,17 @@ class Assembly:
         ready = self.cluster.node_ready(machine.name)
         await self._start(components.node(machine, kubelet), ready)
         agent = components.agent(
-            machine, await self._token(contract.SERVICE_ACCOUNT_AGENT, name=machine.name)
+            machine, await self.as_service_account(contract.SERVICE_ACCOUNT_AGENT)
         )
         await self._start(agent, probes.http_ok(f"http://{machine.agent}/healthz"))
 
     async def _start_autoscaler(self) -> None:
-        config = await self._token(contract.SERVICE_ACCOUNT_AUTOSCALER)
+        config = await self.as_service_account(contract.SERVICE_ACCOUNT_AUTOSCALER)
         settings = self._folder / "autoscaler.yaml"
         settings.write_text(yaml.safe_dump(dict(self._autoscaler)), encoding="utf-8")
         await self._start(
             components.autoscaler(config, settings), probes.http_ok(components.AUTOSCALER_URL)
         )
-
-    async def _token(
-        self, account: str, namespace: str = contract.NAMESPACE, name: str = ""
-    ) -> Path:
-        token = await self.cluster.token(account, namespace)
-        return self.identities.token(f"{account}-{name}" if name else account, token)
 
     async def _start(self, command: Command, probe: Probe) -> None:
         self._probes[command.name] = probe

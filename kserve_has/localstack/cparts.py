@@ -14,7 +14,7 @@ from typing import Final
 from ..errors import StackError
 from .layout import repository
 
-_SOURCES: Final = (".c", ".h", ".map", ".S")
+_SOURCES: Final = (".c", ".h", ".def", ".map")
 
 
 @dataclass(frozen=True, slots=True)

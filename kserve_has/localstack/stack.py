@@ -111,6 +111,18 @@ class LocalStack:
             "KSERVE_HAS_PROMETHEUS_URL": self.prometheus_url,
         }
 
+    def as_user(self, name: str, user: str, group: str = "") -> Path:
+        """Return a kubeconfig, called ``name``, of any user in at most one group."""
+        return self._assembly.identities.client(name, user, group)
+
+    def as_service_account(self, account: str, namespace: str) -> Path:
+        """Return a kubeconfig of a ServiceAccount, with a token from the TokenRequest API.
+
+        Raises:
+            ApiError: there is no such ServiceAccount.
+        """
+        return self._call(self._assembly.as_service_account(account, namespace))
+
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl as administrator and return what it printed.
 
