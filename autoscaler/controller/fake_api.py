@@ -1,14 +1,15 @@
 """An API server in memory, for tests of what reads and writes objects.
 
 It knows what the controller relies on and no more: resource versions, uids, conflicts, merge and
-JSON patches with their tests, the scale subresource. ``tests/integration`` runs the same checks on
+JSON patches with their tests, the scale subresource, lists and watches by label key. ``tests/integration`` runs the same checks on
 this and on a real API server, so that the two cannot drift apart unnoticed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -29,13 +30,62 @@ class FakeApi:
 
     def __init__(self) -> None:
         self._objects: dict[Key, JsonObject] = {}
-        self._versions = count(1)
+        self._uids = count(1)
+        self._events: list[tuple[Key, JsonObject]] = []
+        self._happened = asyncio.Condition()
         self.requests: list[tuple[str, str, str]] = []
         self.refuse: Callable[[str, str, str], ApiError | None] = lambda *_: None
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> JsonObject:
         """Return one object."""
         return copy.deepcopy(self._find(resource, name, namespace))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",  # noqa: ARG002: as the real client has it
+    ) -> tuple[list[JsonObject], str]:
+        """Return all objects with a label key, and where to watch on; fields are not looked at."""
+        found = [
+            copy.deepcopy(item)
+            for key, item in self._objects.items()
+            if _chosen(key, item, resource, namespace, label_selector)
+        ]
+        return found, str(len(self._events))
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",  # noqa: ARG002: as the real client has it
+        timeout_s: int = 300,  # noqa: ARG002: as the real client has it
+    ) -> AsyncIterator[JsonObject]:
+        """Yield what happens to the chosen objects until cancelled."""
+        seen = int(resource_version)
+        while True:
+            await self._more_than(seen)
+            key, event = self._events[seen]
+            seen += 1
+            if _chosen(key, event["object"], resource, namespace, label_selector):
+                yield copy.deepcopy(event)
+
+    async def _more_than(self, events: int) -> None:
+        await self.until(lambda: len(self._events) > events)
+
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        """Wait until something holds that writes may bring about; bound it by a timeout."""
+        async with self._happened:
+            await self._happened.wait_for(predicate)
+
+    def peek(self, resource: Resource, name: str, namespace: str | None = None) -> JsonObject:
+        """Return an object as it is stored; not to be changed."""
+        return self._find(resource, name, namespace)
 
     async def create(
         self, resource: Resource, body: JsonObject, namespace: str | None = None
@@ -47,10 +97,10 @@ class FakeApi:
         if key in self._objects:
             raise ApiError(409, "AlreadyExists", f"{name} exists", f"POST {resource.plural}")
         stored = copy.deepcopy(body)
-        stored["metadata"]["uid"] = f"uid-{next(self._versions)}"
+        stored["metadata"]["uid"] = f"uid-{next(self._uids)}"
         if namespace:
             stored["metadata"]["namespace"] = namespace
-        return self._store(key, stored)
+        return await self._store("ADDED", key, stored)
 
     async def replace(self, resource: Resource, body: JsonObject) -> JsonObject:
         """Replace an object whose resourceVersion must be current."""
@@ -60,7 +110,7 @@ class FakeApi:
         if metadata.get("resourceVersion") != present["metadata"]["resourceVersion"]:
             raise ApiError(409, "Conflict", "the object has been modified", "PUT")
         key = (resource.plural, metadata.get("namespace") or "", metadata["name"])
-        return self._store(key, copy.deepcopy(body))
+        return await self._store("MODIFIED", key, copy.deepcopy(body))
 
     async def patch(
         self,
@@ -82,7 +132,8 @@ class FakeApi:
         else:
             assert isinstance(body, Mapping)
             _merge(changed, body)
-        stored = self._store((resource.plural, namespace or "", name), changed)
+        key = (resource.plural, namespace or "", name)
+        stored = await self._store("MODIFIED", key, changed)
         if subresource != "scale":
             return stored
         return {"metadata": stored["metadata"], "spec": {"replicas": stored["spec"]["replicas"]}}
@@ -99,10 +150,21 @@ class FakeApi:
             raise ApiError(404, "NotFound", f"{name} not found", f"GET {resource.plural}")
         return found
 
-    def _store(self, key: Key, item: JsonObject) -> JsonObject:
-        item["metadata"]["resourceVersion"] = str(next(self._versions))
+    async def _store(self, kind: str, key: Key, item: JsonObject) -> JsonObject:
+        item["metadata"]["resourceVersion"] = str(len(self._events) + 1)
         self._objects[key] = item
+        self._events.append((key, {"type": kind, "object": item}))
+        async with self._happened:
+            self._happened.notify_all()
         return copy.deepcopy(item)
+
+
+def _chosen(
+    key: Key, item: JsonObject, resource: Resource, namespace: str | None, label: str
+) -> bool:
+    if key[0] != resource.plural or (namespace and key[1] != namespace):
+        return False
+    return not label or label in (item["metadata"].get("labels") or {})
 
 
 def _merge(target: JsonObject, change: Mapping[str, Any]) -> None:
