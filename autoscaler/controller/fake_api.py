@@ -46,7 +46,7 @@ class FakeApi:
         namespace: str | None = None,
         *,
         label_selector: str = "",
-        field_selector: str = "",  # noqa: ARG002: as the real client has it
+        field_selector: str = "",  # noqa: ARG002 - the real one has it
     ) -> tuple[list[JsonObject], str]:
         """Return all objects with a label key, and where to watch on; fields are not looked at."""
         found = [
@@ -63,8 +63,8 @@ class FakeApi:
         *,
         resource_version: str,
         label_selector: str = "",
-        field_selector: str = "",  # noqa: ARG002: as the real client has it
-        timeout_s: int = 300,  # noqa: ARG002: as the real client has it
+        field_selector: str = "",  # noqa: ARG002 - the real one has it
+        timeout_s: int = 300,  # noqa: ARG002 - the real one has it
     ) -> AsyncIterator[JsonObject]:
         """Yield what happens to the chosen objects until cancelled."""
         seen = int(resource_version)
