@@ -2,34 +2,48 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-EXTRAS ?= local
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# What `make demo` needs; the rest (torch alone takes 4.7 GB) is for tests only.
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help sync test lint format unit clean
+.PHONY: help demo sync test lint format unit clean
+
+DEMO_SECONDS ?=
+DEMO_ARGS ?=
 
 help: ## show this menu
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml
+$(RUN): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group dev
+	@echo "installing kserve-has into $(VENV)"
+	$(PIP) --upgrade "pip>=25.1"
+	$(PIP) --editable ".[local]"
 	@touch $@
 
-sync: $(STAMP) ## make .venv with everything the targets below need
+$(DEV): $(RUN)
+	@echo "installing the development tools and torch into $(VENV)"
+	$(PIP) --editable ".[local,torch]" --group dev
+	@touch $@
 
-lint: $(STAMP) ## formatting, lint, types, import contracts
+sync: $(DEV) ## make .venv with everything the targets below need
+
+demo: $(RUN) ## the whole loop on this machine; DEMO_SECONDS=60 shortens it, DEMO_ARGS="--chaos" and more
+	$(BIN)/kserve-has demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS)) $(DEMO_ARGS)
+
+lint: $(DEV) ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## format and fix what can be fixed
+format: $(DEV) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-unit: $(STAMP) ## the tests that need no real parts, in seconds
+unit: $(DEV) ## the tests that need no real parts, in seconds
 	$(BIN)/python -m pytest tests/unit tests/property
 
 test: lint ## everything that passes without a GPU
