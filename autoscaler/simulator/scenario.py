@@ -28,6 +28,7 @@ class Load:
         min_replicas, max_replicas: bounds.
         priority: 0..1000, the lower degrades first.
         memory_bytes: of each replica.
+        min_sm, max_sm: bounds of a partition, 0 for the GPU's own.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Load:
     max_replicas: int = 64
     priority: int = 100
     memory_bytes: int = 2 * 10**9
+    min_sm: int = 0
+    max_sm: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class HasGpu:
                 if replica.name not in self._place_of and replica.allocation is not None:
                     self._adopt(replica.name, replica.allocation, geometry)
                 continue
-            wanted = queue.pop(0) if queue else self._first(service, geometry)
+            wanted = queue.pop(0) if queue else self._first()
             if wanted is None:
                 break
             row = self._rows[wanted.gpu][wanted.row]
@@ -143,7 +143,7 @@ class HasGpu:
         rows[index].quotas[name] = allocation.quota_percent
         self._place_of[name] = (allocation.gpu_uuid, index)
 
-    def _first(self, service: Service, geometry: GpuGeometry) -> Wanted | None:
+    def _first(self) -> Wanted | None:
         """Return the place of a pod nobody asked for: the first, or one made after a loss."""
         sm, quota = _FIRST
         for gpu, rows in sorted(self._rows.items(), key=lambda kv: (self._occupancy(kv[1]), kv[0])):
@@ -210,7 +210,7 @@ class HasGpu:
         """Decide new pods until the need is met; return how many."""
         added = 0
         while need > 0 and service.scale + added < service.max_replicas:
-            wanted = self._on_used_gpu(service, need, geometry) or self._on_new_gpu(service)
+            wanted = self._on_used_gpu(service, need, geometry) or self._on_new_gpu()
             if wanted is None:
                 break
             row = self._rows[wanted.gpu][wanted.row]
@@ -238,7 +238,7 @@ class HasGpu:
                 return Wanted(gpu, index, quota)
         return None
 
-    def _on_new_gpu(self, service: Service) -> Wanted | None:
+    def _on_new_gpu(self) -> Wanted | None:
         """Return a place on an unused GPU; as coded the controller panics here instead."""
         if not self._fixed:
             return None

@@ -1,0 +1,239 @@
+"""Every policy by its name: who decides, and what its services start with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kserve_has.allocation import Allocation
+from kserve_has.config.policy import PolicySettings
+from kserve_has.latency import LatencyModel
+
+from ..policy.capacity import Piece
+from ..policy.observation import Gpu, Observation, Service, Traffic
+from .baselines.bounds import Clairvoyant, best_count, least_level, sized
+from .baselines.fast import Fast, efficient_piece
+from .baselines.has_gpu import HasGpu
+from .baselines.kpa import Kpa, KpaSettings
+from .baselines.packing import whole_gpu
+from .baselines.tuned import fast_for, kpa_for
+from .hybrid import Hybrid
+from .run import Beginning, Nobody, simulate
+from .scenario import Load, Outcome, Scaler, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every policy is built from.
+
+    Attributes:
+        scenario: the run.
+        objective: multiple of the whole-GPU warm median, for what was tuned by it.
+        settings: of the policy.
+        latency: the latency model the policies decide by.
+    """
+
+    scenario: Scenario
+    objective: float
+    settings: PolicySettings
+    latency: LatencyModel
+
+    def service(self, load: Load) -> Service:
+        """Return a load as the policy sees it, without replicas."""
+        geometry = self.scenario.geometry
+        return Service(
+            load.name,
+            load.slo,
+            load.served_model,
+            load.batch,
+            1,
+            load.memory_bytes,
+            load.min_replicas,
+            load.max_replicas,
+            load.min_sm or geometry.sm_group_size,
+            load.max_sm or geometry.sm_count,
+            load.priority,
+            False,
+            0,
+            (),
+            Traffic(0.0),
+        )
+
+    def lead(self, load: Load) -> float:
+        """Return the rate of the trace's first minute."""
+        return load.trace.cut(0.0, min(60.0, load.trace.end_s)).mean_rps()
+
+
+Built = tuple[Scenario, Scaler, dict[str, Beginning]]
+
+
+def run(name: str, context: Context) -> dict[str, Outcome]:
+    """Return what every service got under the policy of that name."""
+    scenario, scaler, beginnings = POLICIES[name](context)
+    return simulate(scenario, scaler, beginnings)
+
+
+def _spread(context: Context, wishes: Mapping[str, tuple[int, Piece]]) -> dict[str, Beginning]:
+    """Return warm replicas, one a GPU as long as there are GPUs, wrapped around then."""
+    scenario = context.scenario
+    free = [0] * scenario.gpus  # groups taken from below on every GPU
+    beginnings = {}
+    groups = scenario.geometry.group_count
+    at = 0
+    for load in scenario.loads:
+        count, piece = wishes[load.name]
+        pieces = []
+        for _ in range(count):
+            tries = 0
+            while free[at % len(free)] + piece.groups > groups and tries < len(free):
+                at, tries = at + 1, tries + 1
+            if tries == len(free):
+                break
+            gpu = at % len(free)
+            bitmap = ((1 << piece.groups) - 1) << free[gpu]
+            free[gpu] += piece.groups
+            at += 1
+            allocation = Allocation(
+                f"GPU-{gpu:04d}",
+                bitmap,
+                scenario.geometry.sm_of(bitmap),
+                piece.quota,
+                load.memory_bytes,
+            )
+            pieces.append((allocation, piece.rps))
+        beginnings[load.name] = Beginning(tuple(pieces))
+    return beginnings
+
+
+def _sized_start(context: Context, factor: float = 1.5) -> dict[str, Beginning]:
+    wishes = {}
+    for load in context.scenario.loads:
+        rate = max(factor * context.lead(load), context.settings.idle_rps)
+        wishes[load.name] = sized(
+            context.service(load), context.scenario, context.settings, context.latency, rate
+        )
+    return _spread(context, wishes)
+
+
+def _hybrid(context: Context) -> Built:
+    scaler = Hybrid(context.settings, context.latency)
+    return context.scenario, scaler, _sized_start(context)
+
+
+def _vertical_only(context: Context) -> Built:
+    """The hybrid with one replica a service."""
+    loads = tuple(replace(load, max_replicas=1) for load in context.scenario.loads)
+    scenario = replace(context.scenario, loads=loads)
+    return _hybrid(replace(context, scenario=scenario))
+
+
+def _horizontal_only(context: Context) -> Built:
+    """The hybrid's forecast with pieces of one size, whole quota: those that FaST would take."""
+    share = fast_for(context.objective).slo_share
+    loads = []
+    for load in context.scenario.loads:
+        piece = efficient_piece(
+            context.service(load), _empty(context), context.settings, context.latency, share
+        )
+        loads.append(replace(load, min_sm=piece.sm, max_sm=piece.sm))
+    scenario = replace(context.scenario, loads=tuple(loads))
+    settings = replace(context.settings, min_quota=100, parked_quota=100)
+    return _hybrid(replace(context, scenario=scenario, settings=settings))
+
+
+def _empty(context: Context) -> Observation:
+    gpu = Gpu("GPU-0000", "node-0", context.scenario.geometry)
+    return Observation(0.0, (), (gpu,))
+
+
+def _kpa(settings: KpaSettings) -> Callable[[Context], Built]:
+    def build(context: Context) -> Built:
+        piece = whole_gpu(context.scenario.geometry)
+        wishes = {load.name: (max(1, load.min_replicas), piece) for load in context.scenario.loads}
+        return context.scenario, Kpa(settings), _spread(context, wishes)
+
+    return build
+
+
+def _kpa_tuned(context: Context) -> Built:
+    return _kpa(kpa_for(context.objective))(context)
+
+
+def _fast(context: Context) -> Built:
+    settings = fast_for(context.objective)
+    wishes = {}
+    for load in context.scenario.loads:
+        piece = efficient_piece(
+            context.service(load),
+            _empty(context),
+            context.settings,
+            context.latency,
+            settings.slo_share,
+        )
+        count = int(context.lead(load) / (piece.rps * settings.load)) + 1
+        wishes[load.name] = (count, piece)
+    scaler = Fast(settings, context.settings, context.latency)
+    return context.scenario, scaler, _spread(context, wishes)
+
+
+def _has_gpu(*, fixed: bool) -> Callable[[Context], Built]:
+    def build(context: Context) -> Built:
+        groups = round(context.scenario.geometry.group_count * 0.3)
+        sm = groups * context.scenario.geometry.sm_group_size
+        piece = Piece(groups, sm, 30, sm * 30, 1.0)
+        wishes = {load.name: (1, piece) for load in context.scenario.loads}
+        return context.scenario, HasGpu(context.latency, fixed=fixed), _spread(context, wishes)
+
+    return build
+
+
+def _static(context: Context) -> Built:
+    """The cheapest pieces that, never changed, keep the violations allowed; found by trying."""
+    scenario = context.scenario
+
+    def beginnings(level: float) -> dict[str, Beginning]:
+        wishes = {}
+        for load in scenario.loads:
+            mean = load.trace.mean_rps()
+            wishes[load.name] = sized(
+                context.service(load), scenario, context.settings, context.latency, level * mean
+            )
+        return _spread(context, wishes)
+
+    def violations(level: float) -> float:
+        outcomes = simulate(scenario, Nobody(), beginnings(level))
+        return max(
+            outcomes[load.name].violation_rate / load.slo.allowed_violation_rate
+            for load in scenario.loads
+        )
+
+    peak = max(max(load.trace.rates_rps) / load.trace.mean_rps() for load in scenario.loads)
+    level = least_level(violations, 0.3, max(1.5, 1.5 * peak), 1.0)
+    return scenario, Nobody(), beginnings(level)
+
+
+def _clairvoyant(context: Context) -> Built:
+    wishes = {}
+    for load in context.scenario.loads:
+        service = context.service(load)
+        count = best_count(service, load, context.scenario, context.settings, context.latency)
+        wishes[load.name] = (count, whole_gpu(context.scenario.geometry))
+    scaler = Clairvoyant(context.scenario, context.settings, context.latency)
+    return context.scenario, scaler, _spread(context, wishes)
+
+
+POLICIES: Final[Mapping[str, Callable[[Context], Built]]] = {
+    "hybrid": _hybrid,
+    # As HAS-GPU's evaluation configured KServe: scaleTarget 1 at Knative's 70 %.
+    "kpa": _kpa(KpaSettings(target=1.0)),
+    "kpa-defaults": _kpa(KpaSettings()),
+    "kpa-tuned": _kpa_tuned,
+    "fast": _fast,
+    "has-gpu": _has_gpu(fixed=False),
+    "has-gpu-fixed": _has_gpu(fixed=True),
+    "static": _static,
+    "clairvoyant": _clairvoyant,
+    "vertical-only": _vertical_only,
+    "horizontal-only": _horizontal_only,
+}
