@@ -83,8 +83,10 @@ class AgentLoop:
             for acknowledgement in owed:
                 self._send(acknowledgement)
             self._report()
+            # Not wait_for: before Python 3.12 it may swallow a cancellation.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self.keeper.next_step_s(now))
+                async with asyncio.timeout(self.keeper.next_step_s(now)):
+                    await self._changed.wait()
 
     def _send(self, acknowledgement: Acknowledgement) -> None:
         if acknowledgement.uid not in self._sending:

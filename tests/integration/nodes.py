@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+from kserve_has.errors import StackError
 from kserve_has.localstack.stack import LocalStack
 
 NODE = "node-under-test"
 ADDRESSES = "10.244.99.0/24"
-NAMESPACE = "node-test"
 
 
 def eventually(check, timeout_s=20.0):
@@ -28,8 +28,9 @@ class TestNode:
 
     __test__ = False
 
-    def __init__(self, stack: LocalStack, folder: Path) -> None:
+    def __init__(self, stack: LocalStack, folder: Path, namespace: str) -> None:
         self.stack = stack
+        self.namespace = namespace
         self.root = folder / "kubelet"
         self.library = folder / "lib.so"
         self.library.write_bytes(b"library")
@@ -51,10 +52,23 @@ class TestNode:
             )
         eventually(self.is_ready)
 
+    def prepare(self) -> None:
+        """Start, and make the namespace of the pods."""
+        self.start()
+        self.stack.kubectl("create", "namespace", self.namespace)
+        accounts = ("get", "serviceaccounts", "-n", self.namespace)
+        eventually(lambda: "default" in self.stack.kubectl(*accounts))
+
+    def remove(self) -> None:
+        """Take everything away again."""
+        self.stack.kubectl("delete", "namespace", self.namespace, "--timeout=30s")
+        self.stop()
+        self.stack.kubectl("delete", "node", NODE)
+
     def is_ready(self) -> bool:
         try:
             conditions = self.get("node", NODE)["status"]["conditions"]
-        except Exception:
+        except StackError:
             return False
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
@@ -70,7 +84,7 @@ class TestNode:
         return json.loads(text)
 
     def pod(self, name: str) -> dict:
-        return self.get("pod", "-n", NAMESPACE, name)
+        return self.get("pod", "-n", self.namespace, name)
 
     def run(self, name: str, *containers: dict, init=(), annotations=None, **spec: object) -> None:
         """Create a pod that the real scheduler puts on this node."""
@@ -79,7 +93,7 @@ class TestNode:
             "kind": "Pod",
             "metadata": {
                 "name": name,
-                "namespace": NAMESPACE,
+                "namespace": self.namespace,
                 "annotations": annotations or {},
             },
             "spec": {
@@ -94,7 +108,7 @@ class TestNode:
         self.stack.kubectl("create", "-f-", stdin=json.dumps(item))
 
     def delete(self, name: str) -> None:
-        self.stack.kubectl("delete", "pod", "-n", NAMESPACE, name, "--timeout=20s")
+        self.stack.kubectl("delete", "pod", "-n", self.namespace, name, "--timeout=20s")
 
     def is_true(self, name: str, condition: str) -> bool:
         found = self.pod(name)["status"].get("conditions", ())

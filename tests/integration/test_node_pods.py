@@ -11,21 +11,19 @@ import pytest
 
 from kserve_has.errors import StackError
 
-from .nodes import NAMESPACE, NODE, TestNode, eventually, processes, server
+from .nodes import TestNode, eventually, processes, server
 
 pytestmark = pytest.mark.stack
+
+NAMESPACE = "node-test"
 
 
 @pytest.fixture(scope="module")
 def node(control_plane, tmp_path_factory):
-    held = TestNode(control_plane, tmp_path_factory.mktemp("node"))
-    held.start()
-    control_plane.kubectl("create", "namespace", NAMESPACE)
-    eventually(lambda: "default" in control_plane.kubectl("get", "sa", "-n", NAMESPACE))
+    held = TestNode(control_plane, tmp_path_factory.mktemp("node"), NAMESPACE)
+    held.prepare()
     yield held
-    control_plane.kubectl("delete", "namespace", NAMESPACE, "--timeout=30s")
-    held.stop()
-    control_plane.kubectl("delete", "node", NODE)
+    held.remove()
 
 
 def fetch(address, port=8080):

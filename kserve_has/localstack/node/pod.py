@@ -88,8 +88,10 @@ class PodRunner:
                 timeout = None if wake is None else max(0.0, wake - time.time())
                 if not self._is_published:
                     timeout = min(RETRY_S, timeout if timeout is not None else RETRY_S)
+                # Not wait_for: before Python 3.12 it may swallow a cancellation.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), timeout)
+                    async with asyncio.timeout(timeout):
+                        await self._changed.wait()
         finally:
             await self._kill_all()
             self._volumes.remove()
