@@ -8,7 +8,7 @@ static bool is_work(enum has_kind kind)
 static void pass_gate(struct has_call *call, uint16_t key)
 {
     uint32_t expected = has_estimate_of(key);
-    uint64_t taken = has_gate(call->view, expected);
+    uint64_t taken = has_gate(call->view, call->lane, expected);
     call->view = has_limits_now();
     if (!call->view || !call->lane)
         return;

@@ -68,8 +68,11 @@ static void wait_a_little(const struct has_view *view, uint64_t now)
     nap(end - now < NAP_NS ? end - now : NAP_NS);
 }
 
-static uint64_t wait_for_budget(const struct has_view *view, uint64_t began)
+/* What is open ends first: the pause is not GPU time. */
+static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *lane, uint64_t began)
 {
+    if (lane)
+        has_meter_close(lane);
     uint64_t now = began;
     for (;;) {
         uint64_t longest = held(view) ? QUIESCE_WAIT_NS : has_longest_wait(view->window_ns);
@@ -79,7 +82,8 @@ static uint64_t wait_for_budget(const struct has_view *view, uint64_t began)
         }
         wait_a_little(view, now);
         now = has_now_ns();
-        view = has_limits_now();
+        const struct has_view *fresh = has_limits_now();
+        view = fresh ? fresh : view;
         if (!held(view) && !limited(view))
             break;
         if (held(view))
@@ -91,7 +95,7 @@ static uint64_t wait_for_budget(const struct has_view *view, uint64_t began)
     return now - began;
 }
 
-uint64_t has_gate(const struct has_view *view, uint64_t estimate_ns)
+uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns)
 {
     bool hold = held(view);
     if (__builtin_expect(!hold && !limited(view), 1))
@@ -99,7 +103,7 @@ uint64_t has_gate(const struct has_view *view, uint64_t estimate_ns)
     uint64_t now = has_now_ns();
     credit(view, now);
     if (hold || __atomic_load_n(&has_usage()->balance_ns, __ATOMIC_RELAXED) <= 0)
-        HAS_COUNT(throttled_ns, wait_for_budget(view, now));
+        HAS_COUNT(throttled_ns, wait_for_budget(view, lane, now));
     return take(estimate_ns);
 }
 

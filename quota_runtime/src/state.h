@@ -83,7 +83,8 @@ extern atomic_uint has_share_ppm; /* time share in force; HAS_PPM = unlimited */
 
 /* Waits, within bounds, until a launch of about `estimate_ns` may start. Returns what was taken
  * from the budget in advance. */
-uint64_t has_gate(const struct has_view *view, uint64_t estimate_ns);
+struct has_lane;
+uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns);
 
 /* Corrects the budget once the GPU time is known. */
 void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns);
