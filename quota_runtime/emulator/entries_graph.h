@@ -23,6 +23,8 @@
           (CUgraphNode * node, CUgraphNode original, CUgraph clone))                               \
     PLAIN(cuGraphGetNodes, cuGraphGetNodes, 10000,                                                 \
           (CUgraph graph, CUgraphNode * nodes, size_t * count))                                    \
+    PLAIN(cuGraphNodeGetDependencies, cuGraphNodeGetDependencies, 10000,                           \
+          (CUgraphNode node, CUgraphNode * after, size_t * count))                                 \
     PLAIN(cuGraphNodeGetType, cuGraphNodeGetType, 10000,                                           \
           (CUgraphNode node, CUgraphNodeType * type))                                              \
     PLAIN(cuGraphAddKernelNode, cuGraphAddKernelNode_v2, 12000,                                    \
