@@ -1,8 +1,8 @@
 """From Prometheus samples of the gateway's counters to what a service's traffic was. Pure.
 
 Envoy counts a request when a replica begins with it, not when it arrives. What arrived by some
-moment is therefore: begun + waiting + given up while waiting + refused, less the second
-attempts. Differences of that sum, second by second, are the arrival rates.
+moment is therefore: begun + waiting + given up or failed while waiting + refused, less the
+second attempts. Differences of that sum, second by second, are the arrival rates.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ARRIVAL_TERMS: Final[Mapping[str, int]] = {
     WAITING: 1,
     "envoy_cluster_upstream_rq_cancelled": 1,
     "envoy_cluster_upstream_rq_pending_overflow": 1,
+    "envoy_cluster_upstream_rq_pending_failure_eject": 1,
     "envoy_cluster_upstream_cx_none_healthy": 1,
     "envoy_cluster_upstream_rq_retry": -1,
 }

@@ -25,8 +25,10 @@ _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _PREVIOUS_HOSTS: Final = (
     _TYPES + "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 )
-# Choosing the least loaded of this many is choosing the least loaded of all we expect to see.
-_CHOICES: Final = 16
+# Least loaded of four at random: more would find a dead replica, which is idle, every time a
+# request looks for another one.
+_CHOICES: Final = 4
+_CHOICES_AGAIN: Final = 200
 
 # About 15 % apart around the objectives people set (20 ms..1 s), coarser outside.
 LATENCY_BUCKETS_MS: Final = (
@@ -40,6 +42,7 @@ CLUSTER_STATS: Final = (
     "upstream_rq_active",
     "upstream_rq_pending_active",
     "upstream_rq_pending_overflow",
+    "upstream_rq_pending_failure_eject",
     "upstream_rq_cancelled",
     "upstream_rq_tx_reset",
     "upstream_rq_retry",
@@ -221,6 +224,7 @@ def _cluster(backend: Backend, settings: GatewaySettings, xds_dir: str) -> Resou
         "connect_timeout": f"{settings.connect_timeout_s}s",
         "lb_policy": "LEAST_REQUEST",
         "least_request_lb_config": {"choice_count": _CHOICES},
+        "outlier_detection": _ejection(settings),
         # Readiness decides who is an endpoint; guessing that all are well would override it.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {
@@ -246,6 +250,27 @@ def _cluster(backend: Backend, settings: GatewaySettings, xds_dir: str) -> Resou
     }
 
 
+def _ejection(settings: GatewaySettings) -> Resource:
+    """Return when a replica that refuses connections is left out before Kubernetes notices.
+
+    Only failures to connect count: an answer, even a bad one, is the service's own affair. The
+    last replica is never left out.
+    """
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": settings.eject_after_failures,
+        "enforcing_consecutive_local_origin_failure": 100,
+        "enforcing_local_origin_success_rate": 0,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "interval": "0.5s",
+        "base_ejection_time": f"{settings.eject_s}s",
+        "max_ejection_time": f"{settings.eject_s}s",
+        "max_ejection_percent": 50,
+    }
+
+
 def _virtual_host(route: Route, settings: GatewaySettings) -> Resource:
     action: Resource = {
         **_destination(route.backends),
@@ -261,7 +286,8 @@ def _virtual_host(route: Route, settings: GatewaySettings) -> Resource:
                     "typed_config": {"@type": _PREVIOUS_HOSTS},
                 }
             ],
-            "host_selection_retry_max_attempts": 5,
+            # A dead replica has no request in flight and so is the first choice again and again.
+            "host_selection_retry_max_attempts": _CHOICES_AGAIN,
         },
     }
     return {

@@ -55,6 +55,19 @@ class GatewaySettings:
     retries: int = setting(
         2, low=0, high=10, why="only for requests no replica has begun to work on: a pod that died"
     )
+    eject_after_failures: int = setting(
+        2,
+        low=1,
+        high=100,
+        why="two refused connections in a row are no accident; each costs its request a detour",
+    )
+    eject_s: float = setting(
+        1.0,
+        unit="s",
+        low=0.1,
+        high=60,
+        why="as long as Kubernetes needs to take a dead pod out of the endpoints",
+    )
     weight_per_rps: float = setting(
         10.0,
         low=0.1,

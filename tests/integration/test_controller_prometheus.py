@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from autoscaler.controller.prometheus import TrafficReader
+from autoscaler.controller.samples import ARRIVAL_TERMS
 from autoscaler.gateway.envoy_config import Endpoint
 from kserve_has.config.controller import ControllerSettings
 from kserve_has.errors import ClusterError, StackError
@@ -77,6 +78,39 @@ async def offer(gateway, seconds):
         await asyncio.sleep(max(0.0, began + number / RPS - time.monotonic()))
         sent.append(asyncio.create_task(gateway.get()))
     await asyncio.gather(*sent)
+
+
+async def arrived(gateway):
+    """Return how many requests the controller would say have arrived so far."""
+    stats = await gateway.stats()
+    of_cluster = f'{{envoy_cluster_name="{CLUSTER}"}}'
+    return sum(sign * stats[name + of_cluster] for name, sign in ARRIVAL_TERMS.items())
+
+
+async def test_a_request_counts_as_one_arrival_whatever_became_of_it(tmp_path):
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        gateway = Gateway(tmp_path, session)
+        gateway.files.write((route(),))
+        await gateway.start()
+        stack.push_async_callback(gateway.kill)
+        there = await Upstream("127.8.4.1").start()
+        stack.push_async_callback(there.stop)
+        await gateway.until_host_known()
+
+        async def grown_by(count, *endpoints, timeout_s=5.0):
+            gateway.files.write((route(*endpoints, timeout_s=timeout_s),))
+            await asyncio.sleep(0.3)
+            before = await arrived(gateway)
+            statuses = {s for s, _ in await asyncio.gather(*(gateway.get() for _ in range(count)))}
+            return statuses, await arrived(gateway) - before
+
+        here, gone = Endpoint(there.address, 50.0), Endpoint("127.8.4.9", 50.0)
+        assert await grown_by(5) == ({503}, 5)  # no replica
+        assert await grown_by(20, here) == ({200}, 20)  # most of them waited
+        assert await grown_by(20, here, gone) == ({200}, 20)  # half of them tried twice
+        there.service_s = 0.3
+        assert await grown_by(6, here, timeout_s=0.1) == ({504}, 6)  # most never left the queue
 
 
 async def test_rates_latencies_and_misses_are_those_that_were_offered(tmp_path):

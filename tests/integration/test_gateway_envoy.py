@@ -93,6 +93,26 @@ async def test_a_request_for_a_replica_that_is_gone_is_answered_by_another(gatew
     assert set(answers) == {(200, there.address)}
 
 
+async def test_a_dead_replica_costs_no_request_even_under_load(gateway, upstreams):
+    gone, there = upstreams
+    there.service_s = 0.005
+    gateway.files.write((route(Endpoint(gone.address, 50.0), Endpoint(there.address, 50.0)),))
+    await gateway.until_routed({gone.address, there.address}, within_s=5.0)
+    await gone.stop()
+    answers = await asyncio.gather(*(gateway.get() for _ in range(50)))
+    assert set(answers) == {(200, there.address)}
+
+
+async def test_the_last_replica_is_tried_although_it_refused_before(gateway, upstreams):
+    only = upstreams[0]
+    gateway.files.write((route(Endpoint(only.address, 50.0)),))
+    await gateway.until_routed({only.address}, within_s=5.0)
+    await only.stop()
+    assert {status for status, _ in [await gateway.get() for _ in range(5)]} == {503}
+    await only.start()
+    assert await gateway.get() == (200, only.address)
+
+
 async def test_a_request_past_the_timeout_of_its_route_is_answered_504(gateway, upstreams):
     slow = upstreams[0]
     slow.service_s = 1.0
