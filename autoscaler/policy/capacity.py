@@ -1,12 +1,15 @@
 """How many requests per second a piece of a GPU serves within the objective.
 
-``n`` equal replicas behind a least-request gateway are nearly one queue with ``n`` servers. With
-``g`` milliseconds of GPU time a request and a quota ``q``, each drains one request every
-``D = g / q``; a request alone takes at most ``S``. What is left of the objective, ``L - S``, may
-be spent waiting. At utilisation ``u`` the chance to wait longer than ``t`` is about
-``C(n, u) exp(-2 n (1 - u) t / D)``: Erlang's chance that all are busy, times Kingman's decay for
-Poisson arrivals and steady service. The capacity is the largest ``u / D`` at which that chance
-stays within the violations set aside for queueing.
+A replica is a queue before one server. With ``g`` milliseconds of GPU time a request and a quota
+``q``, it drains one request every ``D = g / q``; a request alone takes at most ``S``. What is left
+of the objective, ``L - S``, may be spent waiting. The capacity is the largest ``u / D`` at which
+the chance to wait longer stays within the violations set aside for queueing.
+
+The chance is exact for one replica (Poisson arrivals, steady service: Erlang 1909). ``n`` equal
+replicas behind a least-request gateway are between ``n`` queues and one: Erlang's chance that all
+are busy, times the single queue's conditional tail to a power between the root of ``n`` (a wait
+shorter than one service: the gateway does not see which replica ends first) and ``n`` (longer
+ones: the queues are kept level).
 
 Worked example: objective 100 ms at p95, ``g = S = 12.5`` ms at 32 SMs, 2 % set aside, one
 replica: there is room to wait for seven services, so ``u = 0.74``: 59 requests per second.
@@ -54,15 +57,52 @@ def utilisation(wait_ms: float, drain_ms: float, chance: float, pool: int = 1) -
     >>> round(utilisation(87.5, 12.5, 0.02), 2)
     0.74
     """
-    slack = 2.0 * pool * max(0.0, wait_ms) / drain_ms
+    services = max(0.0, wait_ms) / drain_ms
+    # Rounded down to a fiftieth of a service: safe, and few enough to be remembered.
+    return _utilisation(min(int(services * 50), 2000), chance, pool)
+
+
+@lru_cache(maxsize=65536)
+def _utilisation(fiftieths: int, chance: float, pool: int) -> float:
     low, high = 0.0, 1.0
-    for _ in range(20):
+    for _ in range(16):
         middle = (low + high) / 2
-        if _all_busy(pool, middle) * math.exp(-slack * (1.0 - middle)) <= chance:
+        if wait_chance(fiftieths / 50, middle, pool) <= chance:
             low = middle
         else:
             high = middle
     return low
+
+
+def wait_chance(services: float, share: float, pool: int) -> float:
+    """Return the chance to wait longer than ``services`` service times at a utilisation.
+
+    >>> round(wait_chance(0.0, 0.5, 1), 3), round(wait_chance(1.0, 0.5, 1), 3)
+    (0.5, 0.176)
+    """
+    if share <= 0.0:
+        return 0.0
+    if share >= 1.0:
+        return 1.0
+    tail = min(1.0, _single_tail(services, share) / share)
+    root = math.sqrt(pool)
+    power = root + (pool - root) * min(1.0, max(0.0, services - 1.0))
+    return _all_busy(pool, share) * tail**power
+
+
+def _single_tail(services: float, share: float) -> float:
+    """Return the chance to wait longer in one queue with Poisson arrivals and steady service."""
+    if services > 4.0:  # the exact sum loses its digits; the tail is geometric by now
+        third, fourth = _single_tail(3.0, share), _single_tail(4.0, share)
+        if third <= 0.0 or fourth <= 0.0:
+            return 0.0
+        return fourth * (fourth / third) ** (services - 4.0)
+    total, k = 0.0, 0
+    while k <= services:
+        left = share * (services - k)
+        total += (-left) ** k / math.factorial(k) * math.exp(left)
+        k += 1
+    return max(0.0, 1.0 - (1.0 - share) * total)
 
 
 def _all_busy(servers: int, share: float) -> float:
@@ -71,7 +111,7 @@ def _all_busy(servers: int, share: float) -> float:
     blocked = 1.0
     for k in range(1, servers + 1):
         blocked = load * blocked / (k + load * blocked)
-    return blocked / (1.0 - share * (1.0 - blocked)) if share < 1.0 else 1.0
+    return blocked / (1.0 - share * (1.0 - blocked))
 
 
 class Ladder:

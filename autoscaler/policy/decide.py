@@ -24,6 +24,8 @@ from .plan import Action, Hold, Place, Plan, Reason, Resize, SetScale
 from .state import Decision, Drain, Memory, State
 from .vertical import resize
 
+_LATENCY_WINDOW_S = 12.0  # observed latencies cover ten seconds and reach us later
+
 
 def decide(
     state: State, observation: Observation, settings: PolicySettings, latency: LatencyModel
@@ -95,14 +97,16 @@ def _learn(desk: Desk, view: View) -> None:
     if demand is None or desk.now_s - memory.learnt_at_s < 1.0:
         return
     held = served_rps(desk, view, view.serving, max(1, len(view.serving)))
+    short_at_s = desk.now_s if held < demand.rps else memory.short_at_s
     feedback = traffic.learn(
         view.service.traffic,
         view.service.slo.allowed_violation_rate,
         memory.feedback,
-        held >= demand.rps,
+        desk.now_s - short_at_s < _LATENCY_WINDOW_S,
+        desk.now_s - memory.learnt_at_s,
         desk.settings,
     )
-    view.memory = replace(memory, feedback=feedback, learnt_at_s=desk.now_s)
+    view.memory = replace(memory, feedback=feedback, learnt_at_s=desk.now_s, short_at_s=short_at_s)
 
 
 def _steer(desk: Desk, view: View) -> None:

@@ -140,20 +140,28 @@ def _backlog(service: Service, settings: PolicySettings) -> float:
 
 
 def learn(
-    traffic: Traffic, allowed: float, feedback: float, may_rise: bool, settings: PolicySettings
+    traffic: Traffic,
+    allowed: float,
+    feedback: float,
+    blameless: bool,
+    span_s: float,
+    settings: PolicySettings,
 ) -> float:
-    """Return the next feedback factor: up while the objective is missed, slowly down otherwise.
+    """Return the next feedback factor after ``span_s`` seconds.
 
-    It rises only when the replicas already held the demanded capacity, so that a cold start
-    teaches nothing about the latency model.
+    Slowly, it steers the violations to the share of the allowed ones that is aimed at, upward and
+    downward. Fast, it rises while the objective is clearly missed although the replicas held the
+    demanded capacity (``blameless`` is False while they did not): the latency model is wrong then.
     """
     if traffic.answered_rps <= 0:
         return feedback
-    excess = traffic.late_share / allowed - 1.0
-    if excess > 0:
-        step = settings.feedback_gain * min(excess, 1.0) if may_rise else 0.0
-        return min(settings.feedback_limit, feedback + step)
-    return max(1.0, feedback - settings.feedback_gain / 4)
+    spent = traffic.late_share / allowed
+    step = settings.feedback_gain * (min(spent, 3.0) - settings.violation_aim)
+    late = traffic.late_share * traffic.answered_rps * 10.0
+    if spent > 1.0 and late >= 3.0 and not blameless:
+        step = max(step, settings.correction_gain * min(spent - 1.0, 1.0))
+    after = feedback + step * min(span_s, 5.0)
+    return min(settings.feedback_limit, max(settings.feedback_floor, after))
 
 
 def is_known(traffic: Traffic, settings: PolicySettings) -> bool:

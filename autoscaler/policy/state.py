@@ -15,13 +15,14 @@ class Memory:
     """What the policy remembers of one service. The default is the cautious start.
 
     Attributes:
-        feedback: factor on the demand, 1 or more; learnt from missed objectives.
+        feedback: factor on the demand; learnt from objectives missed and held.
         shrink_since_s: since when less would do, None while it would not.
         fewer_since_s: since when one replica less would do, None while it would not.
         scaled_at_s: when the number of replicas was last changed.
         idle_since_s: since when no request arrived, None while some do.
         more_since_s: since when one replica more would be cheaper, None while it would not.
         learnt_at_s: when the feedback was last corrected.
+        short_at_s: when the replicas last held less than the demand.
         cold_start_s: measured time from creation to readiness, None before the first.
         starting: replicas seen on their way up, so that their readiness is noticed once.
     """
@@ -33,6 +34,7 @@ class Memory:
     scaled_at_s: float = float("-inf")
     idle_since_s: float | None = None
     learnt_at_s: float = float("-inf")
+    short_at_s: float = float("-inf")
     cold_start_s: float | None = None
     starting: frozenset[str] = frozenset()
 

@@ -71,8 +71,8 @@ def add_compare(subparsers: Subparsers) -> None:
 
 
 def _add_world(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="bert_base_384", help="measured model that is served")
-    parser.add_argument("--batch", type=_count, default=8, help="instances in a request")
+    parser.add_argument("--model", default="resnet50", help="measured model that is served")
+    parser.add_argument("--batch", type=_count, default=1, help="instances in a request")
     parser.add_argument("--gpus", type=_count, default=32, help="H200s in the pool")
     parser.add_argument("--percentile", type=int, default=99, help="of the objective, 50..99")
     parser.add_argument("--seconds", type=_positive, default=0.0, help="of each trace, at most")

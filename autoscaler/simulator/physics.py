@@ -15,6 +15,8 @@ import numpy as np
 
 from kserve_has.errors import LatencyModelError
 
+# Nothing was measured beyond p90, so no tail beyond p95 is made up.
+_LARGEST_Z = 1.6448536269514722
 _Z90 = 1.2815515655446004  # standard normal quantile of 90 %
 NOISE_LENGTH = 1 << 16
 
@@ -45,8 +47,8 @@ class Physics:
         return found
 
     def noise(self) -> list[float]:
-        """Return standard normal draws, three at most, to be used one after the other."""
-        return np.clip(self._rng.standard_normal(NOISE_LENGTH), -3, 3).tolist()  # type: ignore[no-any-return]
+        """Return normal draws, cut at the 5th and 95th percentile, to be used in turn."""
+        return np.clip(self._rng.standard_normal(NOISE_LENGTH), -_LARGEST_Z, _LARGEST_Z).tolist()  # type: ignore[no-any-return]
 
     def _law(self, sm: int) -> tuple[float, float, float]:
         x, points = math.log(sm), self._points

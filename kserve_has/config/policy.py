@@ -150,12 +150,32 @@ class PolicySettings:
         high=5.0,
         why="The latency model may be wrong by 60 % before somebody should look at it.",
     )
+    feedback_floor: float = setting(
+        0.7,
+        low=0.1,
+        high=1.0,
+        why="Bounds and forecasts are cautious; where nothing is ever late, a third is saved, and "
+        "not more, because a quiet hour proves nothing about the next.",
+    )
     feedback_gain: float = setting(
+        0.001,
+        low=0.0,
+        high=1.0,
+        why="Per second and allowed violation rate: an hour without late answers uses the whole "
+        "range, a surge does not move it.",
+    )
+    violation_aim: float = setting(
+        0.3,
+        low=0.0,
+        high=1.0,
+        why="Share of the allowed violations to use: the rest is for what nobody foresees.",
+    )
+    correction_gain: float = setting(
         0.02,
         low=0.0,
         high=1.0,
-        why="Each second of missed objective raises the demand by up to 2 %: the whole "
-        "correction takes half a minute, slower than vertical scaling and so no oscillation.",
+        why="While the objective is missed with the demanded capacity in force, the demand rises "
+        "by up to 2 % a second: slower than vertical scaling, so no oscillation.",
     )
     quota_step: int = setting(
         10,
