@@ -21,6 +21,8 @@ from .report import TROUBLES, Done, Outcome, kind_of, sentence
 _QUEUE: Final = 256
 _COMPONENT: Final = "kserve-has-autoscaler"
 
+Key = tuple[str, str, str]  # service, kind of action, reason
+
 log = logging.getLogger(__name__)
 
 
@@ -35,22 +37,30 @@ class Note:
 
 
 class Aggregator:
-    """Lets the first of a kind through and counts the rest until the interval is over."""
+    """Lets the first of a kind through and counts the rest until the interval is over.
 
-    def __init__(self, interval_s: float) -> None:
+    That nothing can be done is told only when it stays so for a while: every service is without
+    figures when it is born.
+    """
+
+    def __init__(self, interval_s: float, patience_s: float) -> None:
         self._interval_s = interval_s
-        self._told: dict[tuple[str, str, str], tuple[float, int]] = {}
+        self._patience_s = patience_s
+        self._told: dict[Key, tuple[float, int]] = {}
+        self._since: dict[Key, float] = {}
 
     def notes(
         self, done: Iterable[Done], targets: dict[str, Target], now_s: float
     ) -> Iterable[Note]:
-        """Yield what is to be told now; ``now_s`` is any steady clock."""
-        for one in done:
-            target = targets.get(one.action.service)
-            if target is None or not _worth_telling(one):
+        """Yield what is to be told of one tick; ``now_s`` is any steady clock."""
+        telling = [one for one in done if _worth_telling(one) and one.action.service in targets]
+        self._since = {key: self._since.get(key, now_s) for key in map(_key, telling)}
+        for one in telling:
+            target, reason = targets[one.action.service], one.action.because.reason
+            key = _key(one)
+            lasting = now_s - self._since[key] >= self._patience_s
+            if isinstance(one.action, Hold) and not lasting:
                 continue
-            reason = one.action.because.reason
-            key = (target.name, kind_of(one.action), str(reason))
             told_at, missed = self._told.get(key, (float("-inf"), 0))
             if now_s - told_at < self._interval_s:
                 self._told[key] = (told_at, missed + 1)
@@ -116,6 +126,10 @@ def event_body(note: Note, isvc_uid: str) -> JsonObject:
         "lastTimestamp": now,
         "count": 1,
     }
+
+
+def _key(one: Done) -> Key:
+    return one.action.service, kind_of(one.action), str(one.action.because.reason)
 
 
 def _worth_telling(one: Done) -> bool:

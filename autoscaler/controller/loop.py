@@ -58,7 +58,9 @@ class Controller:
         self._nodes = Informer(client, NODES)
         self._own_pods, self._own_deployments = Overlay(), Overlay()
         self._applier = Applier(client, self._settings, leadership.held, self._written)
-        self._aggregator = Aggregator(self._settings.event_interval_s)
+        self._aggregator = Aggregator(
+            self._settings.event_interval_s, self._settings.event_patience_s
+        )
         self._events = EventWriter(client)
         self._ticked_at = float("-inf")
 

@@ -80,6 +80,13 @@ class ControllerSettings:
         high=3600,
         why="one Event per service and reason in this time; more only counts up in the next one",
     )
+    event_patience_s: float = setting(
+        10.0,
+        unit="s",
+        low=0,
+        high=600,
+        why="a want that lasts is worth a warning; a service just born has no figures yet",
+    )
     default_max_replicas: int = setting(
         8,
         low=1,

@@ -46,14 +46,14 @@ def test_a_sentence_names_what_happened_and_the_numbers_behind_it(make):
 
 
 def test_the_first_event_is_told_and_its_repetitions_are_counted(targets):
-    aggregator = Aggregator(interval_s=30)
+    aggregator = Aggregator(interval_s=30, patience_s=10)
     told = [list(aggregator.notes([scaled()], targets, now)) for now in (0, 1, 29, 31)]
     assert [len(notes) for notes in told] == [1, 0, 0, 1]
     assert told[3][0].message.endswith("(and 2 like it before)")
 
 
 def test_another_reason_or_kind_is_told_at_once(targets, make):
-    aggregator = Aggregator(interval_s=30)
+    aggregator = Aggregator(interval_s=30, patience_s=10)
     others = [
         scaled(),
         scaled(because=Because(Reason.BACKLOG)),
@@ -65,20 +65,30 @@ def test_another_reason_or_kind_is_told_at_once(targets, make):
 def test_what_did_not_happen_and_quiet_holds_are_not_told(targets):
     quiet = Done(Hold("default/shop", Because(Reason.WITHIN_BAND)), Outcome.HELD)
     done = [scaled(outcome=Outcome.LOST_RACE), quiet, scaled("default/unknown")]
-    assert list(Aggregator(30).notes(done, targets, 0.0)) == []
+    assert list(Aggregator(30, 10).notes(done, targets, 0.0)) == []
 
 
 def test_a_service_that_cannot_be_helped_gets_a_warning(targets):
     stuck = Done(Hold("default/shop", Because(Reason.NO_ROOM)), Outcome.HELD)
-    (note,) = Aggregator(30).notes([stuck], targets, 0.0)
+    aggregator = Aggregator(30, 10)
+    told = [list(aggregator.notes([stuck], targets, now)) for now in (0, 5, 10, 11)]
+    assert [len(notes) for notes in told] == [0, 0, 1, 0]
+    (note,) = told[2]
     body = event_body(note, "uid-1")
     assert (body["type"], body["reason"]) == ("Warning", "NoRoom")
     assert body["involvedObject"]["uid"] == "uid-1"
     assert body["involvedObject"]["kind"] == "InferenceService"
 
 
+def test_a_want_that_passes_by_itself_is_not_told(targets):
+    stuck = Done(Hold("default/shop", Because(Reason.NO_DATA)), Outcome.HELD)
+    aggregator = Aggregator(30, 10)
+    ticks = [(0, [stuck]), (6, []), (9, [stuck]), (12, [stuck])]
+    assert [list(aggregator.notes(done, targets, now)) for now, done in ticks] == [[]] * 4
+
+
 def test_a_service_that_is_gone_is_forgotten(targets):
-    aggregator = Aggregator(30)
+    aggregator = Aggregator(30, 10)
     list(aggregator.notes([scaled()], targets, 0.0))
     aggregator.forget([])
     assert len(list(aggregator.notes([scaled()], targets, 1.0))) == 1
