@@ -46,15 +46,11 @@ static inline int64_t has_budget_charge(int64_t balance_ns, int64_t charge_ns,
                : left;
 }
 
-/* Share of time that makes SMs x time what it is meant to be while more SMs than meant are used. */
-static inline uint32_t has_compensated_ppm(uint32_t quota_permille, uint32_t sm_meant,
-                                           uint32_t sm_used)
+/* What GPU time costs: on more SMs than granted it costs more, so that SMs x time stays what was
+ * granted (area compensation). */
+static inline uint64_t has_area_price(uint64_t ns, uint32_t sms_used, uint32_t sms_granted)
 {
-    uint64_t ppm = (uint64_t)quota_permille * 1000;
-    if (sm_used <= sm_meant || !sm_used)
-        return (uint32_t)ppm;
-    ppm = ppm * sm_meant / sm_used;
-    return ppm ? (uint32_t)ppm : 1;
+    return sms_granted && sms_used > sms_granted ? ns * sms_used / sms_granted : ns;
 }
 
 /* The longest one launch may be held back, whatever the debt and the quota. */

@@ -5,51 +5,73 @@ static bool is_work(enum has_kind kind)
     return kind <= HAS_GRAPH;
 }
 
-static void pass_gate(struct has_call *call, uint16_t key)
+static void go_in(struct has_call *call)
+{
+    call->stream = has_sm_enter(call->lane, call->stream);
+    call->inside = true;
+}
+
+/* `sms` 0: as many as the lane's partition has. */
+static void pass_gate(struct has_call *call, uint16_t key, uint32_t sms)
 {
     uint32_t expected = has_estimate_of(key);
-    uint64_t taken = has_gate(call->view, call->lane, expected);
-    call->view = has_limits_now();
-    if (!call->view || !call->lane)
-        return;
+    uint64_t taken = has_gate(call->view, call->lane, expected, sms ? sms : has_sm_of(call->lane));
     /* After the gate, since a wait may have seen a new partition. */
-    call->stream = has_sm_place(call->lane, call->stream, call->view);
-    has_meter_before(call->lane, key, expected, taken);
+    go_in(call);
+    has_meter_before(call->lane, key, expected, taken, sms ? sms : has_sm_of(call->lane));
+}
+
+static struct has_call enter(enum has_kind kind, uint16_t key, uint32_t sms, CUstream stream,
+                             bool per_thread)
+{
+    struct has_call call = {stream, NULL, has_limits_now(), is_work(kind), false, kind};
+    if (!call.view)
+        return call;
+    call.lane = has_lane_of(stream, per_thread);
+    if (!call.lane) {
+        if (call.work)
+            HAS_COUNT(ungated_launches, 1);
+        call.work = false;
+        return call;
+    }
+    if (__builtin_expect(has_capture_any(), 0) &&
+        has_capture_on(has_sm_stream(call.lane), per_thread)) {
+        call.work = false;
+        call.stream = has_sm_stay(call.lane, stream);
+        call.inside = true;
+        return call;
+    }
+    if (call.work) {
+        pass_gate(&call, key, sms);
+        return call;
+    }
+    if (kind == HAS_SYNC)
+        has_meter_after(call.lane, call.view, true);
+    go_in(&call);
+    return call;
 }
 
 struct has_call has_enter(enum has_kind kind, const void *identity, uint64_t blocks,
                           CUstream stream, bool per_thread)
 {
-    struct has_call call = {stream, NULL, has_limits_now(), is_work(kind), kind};
-    if (!call.view)
-        return call;
-    call.lane = has_lane_of(stream, per_thread);
-    if (!call.lane && call.work)
-        HAS_COUNT(ungated_launches, 1);
-    if (__builtin_expect(has_capture_any(), 0) && has_capture_on(stream, per_thread)) {
-        call.work = false;
-        call.stream = call.lane ? has_sm_stay(call.lane, stream) : stream;
-        return call;
-    }
-    if (call.work) {
-        pass_gate(&call, has_estimate_key(identity, blocks));
-    } else if (call.lane) {
-        if (kind == HAS_SYNC)
-            has_meter_after(call.lane, call.view, true);
-        call.stream = has_sm_place(call.lane, stream, call.view);
-    }
-    return call;
+    return enter(kind, has_estimate_key(identity, blocks), 0, stream, per_thread);
+}
+
+struct has_call has_enter_graph(const void *graph, uint32_t sms, CUstream stream, bool per_thread)
+{
+    return enter(HAS_GRAPH, has_estimate_key(graph, 0), sms, stream, per_thread);
 }
 
 void has_leave(const struct has_call *call, CUresult result)
 {
-    if (!call->view || !call->work)
+    if (!call->inside)
         return;
-    if (call->lane)
+    if (call->work) {
         has_meter_after(call->lane, call->view, call->kind == HAS_GRAPH);
-    if (result != CUDA_SUCCESS || (call->kind != HAS_LAUNCH && call->kind != HAS_GRAPH))
-        return;
-    HAS_COUNT(launches, 1);
-    if (call->kind == HAS_GRAPH)
-        HAS_COUNT(graph_launches, 1);
+        if (result == CUDA_SUCCESS && (call->kind == HAS_LAUNCH || call->kind == HAS_GRAPH))
+            HAS_COUNT(launches, 1);
+        if (result == CUDA_SUCCESS && call->kind == HAS_GRAPH)
+            HAS_COUNT(graph_launches, 1);
+    }
+    has_sm_leave(call->lane);
 }

@@ -16,12 +16,17 @@ struct has_call {
     struct has_lane *lane;
     const struct has_view *view; /* NULL: run free */
     bool work;                   /* gated and metered */
+    bool inside;                 /* the lane was entered */
     enum has_kind kind;
 };
 
 /* `identity` and `blocks` tell launches apart. Needs has_ready() to have been true. */
 struct has_call has_enter(enum has_kind kind, const void *identity, uint64_t blocks,
                           CUstream stream, bool per_thread);
+
+/* As enter for a graph, whose work uses `sms` SMs wherever it is launched. */
+struct has_call has_enter_graph(const void *graph, uint32_t sms, CUstream stream, bool per_thread);
+
 void has_leave(const struct has_call *call, CUresult result);
 
 #endif

@@ -9,6 +9,7 @@
 #include "budget.h"
 #include "capture.h"
 #include "meter.h"
+#include "sm.h"
 #include "state.h"
 
 #define NAP_NS 1000000ull
@@ -54,10 +55,10 @@ static bool held(const struct has_view *view)
     return view->flags & HAS_FLAG_QUIESCE;
 }
 
-static bool limited(const struct has_view *view)
+static bool limited(uint32_t sms)
 {
-    return atomic_load_explicit(&has_share_ppm, memory_order_relaxed) < HAS_PPM &&
-           view->flags & (HAS_FLAG_TIME | HAS_FLAG_SM);
+    return atomic_load_explicit(&has_share_ppm, memory_order_relaxed) < HAS_PPM ||
+           sms > has_sm_meant();
 }
 
 /* Sleeps until the window ends, a nap at most, so that a change of limits is seen soon. */
@@ -69,7 +70,8 @@ static void wait_a_little(const struct has_view *view, uint64_t now)
 }
 
 /* What is open ends first: the pause is not GPU time. */
-static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *lane, uint64_t began)
+static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *lane, uint32_t sms,
+                                uint64_t began)
 {
     if (lane)
         has_meter_close(lane);
@@ -84,7 +86,7 @@ static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *la
         now = has_now_ns();
         const struct has_view *fresh = has_limits_now();
         view = fresh ? fresh : view;
-        if (!held(view) && !limited(view))
+        if (!held(view) && !limited(sms))
             break;
         if (held(view))
             continue;
@@ -95,24 +97,27 @@ static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *la
     return now - began;
 }
 
-uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns)
+uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns,
+                  uint32_t sms)
 {
     bool hold = held(view);
-    if (__builtin_expect(!hold && !limited(view), 1))
+    if (__builtin_expect(!hold && !limited(sms), 1))
         return 0;
     uint64_t now = has_now_ns();
     credit(view, now);
     if (hold || __atomic_load_n(&has_usage()->balance_ns, __ATOMIC_RELAXED) <= 0)
-        HAS_COUNT(throttled_ns, wait_for_budget(view, lane, now));
-    return take(estimate_ns);
+        HAS_COUNT(throttled_ns, wait_for_budget(view, lane, sms, now));
+    return take(has_area_price(estimate_ns, sms, has_sm_meant()));
 }
 
-void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns)
+void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns,
+                     uint32_t sms)
 {
     if (!taken_ns)
         return;
     struct has_usage_header *usage = has_usage();
-    int64_t charge = actual_ns - (int64_t)taken_ns, limit = (int64_t)view->window_ns;
+    int64_t price = (int64_t)has_area_price((uint64_t)actual_ns, sms, has_sm_meant());
+    int64_t charge = price - (int64_t)taken_ns, limit = (int64_t)view->window_ns;
     int64_t old = __atomic_load_n(&usage->balance_ns, __ATOMIC_RELAXED), next;
     do
         next = has_budget_charge(old, charge, limit);

@@ -33,6 +33,24 @@ HAS_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device
     return result;
 }
 
+#define CREATE(name, parameters, arguments)                            \
+    HAS_EXPORT CUresult name parameters                                \
+    {                                                                  \
+        if (!has_ready() || !has_real.name)                            \
+            return CUDA_ERROR_NOT_INITIALIZED;                         \
+        has_sm_give_up();                                              \
+        return has_real.name arguments;                                \
+    }
+
+/* Green contexts share the primary context's memory and modules, not those of another one. */
+CREATE(cuCtxCreate_v2, (CUcontext *context, unsigned flags, CUdevice device),
+       (context, flags, device))
+CREATE(cuCtxCreate_v3,
+       (CUcontext *context, void *affinity, int count, unsigned flags, CUdevice device),
+       (context, affinity, count, flags, device))
+CREATE(cuCtxCreate_v4, (CUcontext *context, void *parameters, unsigned flags, CUdevice device),
+       (context, parameters, flags, device))
+
 HAS_EXPORT CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
 {
     if (!has_ready() || !has_real.cuDevicePrimaryCtxReset_v2)

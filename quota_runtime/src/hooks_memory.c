@@ -92,6 +92,7 @@ HAS_EXPORT CUresult cuMemFree_v2(CUdeviceptr pointer)
             return CUDA_ERROR_OUT_OF_MEMORY;                                                \
         struct has_call call = has_enter(HAS_ORDER, NULL, 0, stream, per_thread);           \
         CUresult result = has_real.name(pointer, bytes, call.stream);                       \
+        has_leave(&call, result);                                                           \
         return keep(result, HAS_LEDGER_POINTER, *pointer, bytes);                           \
     }
 
@@ -110,6 +111,7 @@ ALLOC_ASYNC(cuMemAllocAsync_ptsz, true)
             return CUDA_ERROR_OUT_OF_MEMORY;                                                \
         struct has_call call = has_enter(HAS_ORDER, NULL, 0, stream, per_thread);           \
         CUresult result = has_real.name(pointer, bytes, pool, call.stream);                 \
+        has_leave(&call, result);                                                           \
         return keep(result, HAS_LEDGER_POINTER, *pointer, bytes);                           \
     }
 
@@ -124,6 +126,7 @@ ALLOC_POOL(cuMemAllocFromPoolAsync_ptsz, true)
         struct has_call call = has_enter(HAS_ORDER, NULL, 0, stream, per_thread);           \
         uint64_t bytes = has_ledger_remove(HAS_LEDGER_POINTER, pointer);                    \
         CUresult result = has_real.name(pointer, call.stream);                              \
+        has_leave(&call, result);                                                           \
         if (result == CUDA_SUCCESS)                                                         \
             has_memory_give_back(bytes);                                                    \
         else if (bytes)                                                                     \

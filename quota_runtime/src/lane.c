@@ -62,8 +62,17 @@ static void fill(struct has_lane *lane, CUstream stream, uintptr_t key)
     lane->legacy = key == LEGACY_KEY;
     lane->blocking = !lane->legacy && !(flags & CU_STREAM_NON_BLOCKING);
     lane->fixed = green != NULL;
-    lane->is_open = false;
-    lane->head = lane->tail = 0;
+    lane->priority = 0;
+    if (!default_stream && has_use.cuStreamGetPriority)
+        has_use.cuStreamGetPriority(stream, &lane->priority);
+    for (int i = 0; i < HAS_PARTITIONS; i++)
+        atomic_store_explicit(&lane->streams[i], NULL, memory_order_relaxed);
+    atomic_store(&lane->users, 0);
+    atomic_store(&lane->partition, HAS_WHOLE);
+    atomic_store(&lane->work, 0);
+    atomic_store(&lane->joined, 0);
+    atomic_store(&lane->seen, 0);
+    /* Batches of a stream that had this place before are still settled: the ring stays. */
     atomic_store_explicit(&lane->physical, NULL, memory_order_relaxed);
 }
 

@@ -7,10 +7,12 @@
 #include <stdint.h>
 
 #include "has_cuda.h"
+#include "partition.h"
 
 #define HAS_LANES 1024u
 #define HAS_BATCH_LAUNCHES 64u
 #define HAS_BATCHES 32u
+#define HAS_MOVING (1 << 30)
 
 /* Launches between two events on one stream. */
 struct has_batch {
@@ -20,6 +22,7 @@ struct has_batch {
     uint64_t taken_ns; /* from the budget, in advance */
     uint32_t launches;
     uint32_t sms; /* of the partition it runs on */
+    int partition;
     uint16_t keys[HAS_BATCH_LAUNCHES];
 };
 
@@ -31,6 +34,15 @@ struct has_lane {
     bool legacy;                 /* the legacy default stream */
     bool blocking;               /* ordered against the legacy default stream */
     bool fixed;                  /* never moved: the program chose its SMs */
+    int priority;
+    /* Where it is; changed only by a thread that found no user inside and set MOVING. */
+    atomic_int users;            /* threads between enter and leave, or HAS_MOVING */
+    atomic_int partition;        /* of `physical` */
+    _Atomic(CUstream) streams[HAS_PARTITIONS]; /* its own stream on each, NULL until needed */
+    /* Order against the legacy default stream, while that is not the driver's. */
+    atomic_uint work;            /* calls made on the lane */
+    atomic_uint joined;          /* of the legacy lane's calls, those this lane comes after */
+    atomic_uint seen;            /* of this lane's calls, those the legacy lane comes after */
     /* Metering; guarded by the meter's claim. */
     bool is_open;
     uint64_t opened_at_ns;

@@ -50,7 +50,7 @@ static void settle(struct has_lane *lane, struct has_batch *batch)
     HAS_COUNT(gpu_time_ns, (uint64_t)actual);
     HAS_COUNT(area_sm_ns, (uint64_t)actual * batch->sms);
     if (view)
-        has_gate_settle(view, actual, batch->taken_ns);
+        has_gate_settle(view, actual, batch->taken_ns, batch->sms);
     has_timeline_recycle(batch->begin);
     has_timeline_recycle(batch->end);
 }
@@ -106,14 +106,15 @@ static void begin_batch(struct has_lane *lane)
     }
     lane->open.expected_ns = lane->open.taken_ns = 0;
     lane->open.launches = 0;
-    lane->open.sms = has_sm_in_force();
+    lane->open.sms = 0;
+    lane->open.partition = atomic_load(&lane->partition);
     lane->is_open = true;
     lane->opened_at_ns = has_now_ns();
     atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed);
 }
 
 void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
-                      uint64_t taken_ns)
+                      uint64_t taken_ns, uint32_t sms)
 {
     if (!try_claim(PATIENCE)) {
         HAS_COUNT(ungated_launches, 1);
@@ -127,6 +128,8 @@ void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
     batch->launches++;
     batch->expected_ns += expected_ns;
     batch->taken_ns += taken_ns;
+    if (sms > batch->sms)
+        batch->sms = sms;
     give_back();
 }
 
@@ -180,6 +183,30 @@ void has_meter_tick(void)
     if (!has_capture_any())
         harvest_all();
     give_back();
+}
+
+static bool lane_drained(const struct has_lane *lane, int partition)
+{
+    if (lane->is_open && lane->open.partition != partition)
+        return false;
+    for (uint32_t i = lane->head; i != lane->tail; i++)
+        if (lane->done[i % HAS_BATCHES].partition != partition)
+            return false;
+    return true;
+}
+
+bool has_meter_drained(int partition)
+{
+    struct has_lane *lane;
+    bool drained = true;
+    if (!has_meter_busy())
+        return true;
+    if (!try_claim(1))
+        return false;
+    for (uint32_t i = 0; drained && (lane = has_lane_at(i)); i++)
+        drained = lane->fixed || lane_drained(lane, partition);
+    give_back();
+    return drained;
 }
 
 bool has_meter_busy(void)

@@ -7,7 +7,7 @@
 
 /* Notes a launch that is about to happen; opens a batch with an event when none is open. */
 void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
-                      uint64_t taken_ns);
+                      uint64_t taken_ns, uint32_t sms);
 
 /* Ends the lane's batch when it is long enough, or at once. */
 void has_meter_after(struct has_lane *lane, const struct has_view *view, bool at_once);
@@ -17,6 +17,10 @@ void has_meter_harvest(void);
 
 /* As harvest, and ends batches that stay open although nothing follows. From the helper thread. */
 void has_meter_tick(void);
+
+/* Whether no metered work is open or in flight anywhere but on one partition; false also when it
+ * cannot be told now. */
+bool has_meter_drained(int partition);
 
 /* Whether anything metered is in flight. */
 bool has_meter_busy(void);

@@ -47,7 +47,8 @@ static const struct {
     {"cuStreamWaitValue64_v2", 11070},     {"cuStreamWriteValue64_v2", 11070},
     {"cuStreamBatchMemOp_v2", 11070},      {"cuStreamUpdateCaptureDependencies_v2", 12030},
     {"cuMemPrefetchAsync_v2", 12020},      {"cuMemcpyBatchAsync_v2", 13000},
-    {"cuMemcpy3DBatchAsync_v2", 13000},
+    {"cuMemcpy3DBatchAsync_v2", 13000},    {"cuCtxCreate_v3", 11040},
+    {"cuCtxCreate_v4", 12050},
 };
 
 static pthread_mutex_t finding = PTHREAD_MUTEX_INITIALIZER;

@@ -1,83 +1,271 @@
 #include "sm.h"
 
 #include "budget.h"
+#include "capture.h"
+#include "legacy.h"
+#include "meter.h"
 #include "real.h"
 
-static atomic_uint sm_count;
+#define PATIENCE 20000 /* tries while another thread moves the lane: some microseconds each */
 
-static uint32_t count_sms(void)
+static atomic_int target = HAS_WHOLE;       /* where lanes shall be */
+static atomic_uint meant;                   /* SMs the limits grant; 0: unknown */
+static atomic_bool given_up;
+static _Atomic(const struct has_view *) pending; /* not reported in force yet */
+static _Atomic(const struct has_view *) to_make; /* its partition does not exist yet */
+static atomic_bool has_context;
+
+/* Orders one stream after another; each thread has its own, so no two use one at a time. */
+static _Thread_local CUevent fence;
+
+uint32_t has_sm_meant(void)
 {
-    uint32_t known = atomic_load_explicit(&sm_count, memory_order_relaxed);
-    CUdevice device;
-    int count = 0;
-    if (known || !has_real_found() || !has_use.cuDeviceGet || !has_use.cuDeviceGetAttribute)
-        return known;
-    if (has_use.cuDeviceGet(&device, 0) != CUDA_SUCCESS ||
-        has_use.cuDeviceGetAttribute(&count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device) !=
-            CUDA_SUCCESS ||
-        count <= 0)
-        return 0;
-    atomic_store_explicit(&sm_count, (uint32_t)count, memory_order_relaxed);
-    return (uint32_t)count;
+    return atomic_load_explicit(&meant, memory_order_relaxed);
 }
 
-uint32_t has_sm_in_force(void)
+uint32_t has_sm_of(const struct has_lane *lane)
 {
-    return atomic_load_explicit(&sm_count, memory_order_relaxed);
+    return has_partition_sms(atomic_load_explicit(&lane->partition, memory_order_relaxed));
 }
 
-void has_sm_apply(const struct has_view *view)
+/* --- what the limits ask for --------------------------------------------------------------- */
+
+static void report(const struct has_view *view)
 {
-    uint32_t total = count_sms();
-    struct has_groups all = has_groups_first(has_group_count(total, view->group_size));
-    uint32_t quota = view->flags & HAS_FLAG_TIME ? view->quota_permille : 1000;
-    uint32_t meant = view->flags & HAS_FLAG_SM
-                         ? has_groups_sms(view->groups, total, view->group_size)
-                         : total;
-    atomic_store(&has_share_ppm, has_compensated_ppm(quota, meant, total));
-    HAS_SET(sm_groups[0], all.word[0]);
-    HAS_SET(sm_groups[1], all.word[1]);
+    struct has_groups groups =
+        has_partition_groups(atomic_load(&target), view->group_size);
+    HAS_SET(sm_groups[0], groups.word[0]);
+    HAS_SET(sm_groups[1], groups.word[1]);
     HAS_SET(quota_permille, view->quota_permille);
     HAS_SET(in_force_at_ns, (int64_t)has_now_ns());
     __atomic_store_n(&has_slot()->epoch_in_force, view->epoch, __ATOMIC_RELEASE);
 }
 
-CUstream has_sm_place(struct has_lane *lane, CUstream stream, const struct has_view *view)
+/* In force once nothing runs outside the partition any more. Streams that are idle move with
+ * their next call. Until then more SMs than granted are paid for in time. */
+static void report_when_drained(void)
 {
-    (void)view;
-    return has_sm_stay(lane, stream);
+    const struct has_view *view = atomic_load(&pending);
+    if (!view || atomic_load(&to_make) || !has_meter_drained(atomic_load(&target)))
+        return;
+    if (atomic_compare_exchange_strong(&pending, &view, NULL))
+        report(view);
 }
 
-void has_sm_before_default(struct has_lane *lane)
+static bool wants_partition(const struct has_view *view)
 {
-    (void)lane;
+    return view->flags & HAS_FLAG_SM && !atomic_load(&given_up) && atomic_load(&has_context);
 }
 
-void has_sm_after_default(struct has_lane *lane)
+static void aim(int partition)
 {
-    (void)lane;
+    if (atomic_exchange(&target, partition) != partition)
+        HAS_COUNT(resizes, 1);
+    if (partition != HAS_WHOLE)
+        has_legacy_watch();
 }
+
+void has_sm_apply(const struct has_view *view)
+{
+    uint32_t total = has_device_sms();
+    uint32_t quota = view->flags & HAS_FLAG_TIME ? view->quota_permille : 1000;
+    bool partial = view->flags & HAS_FLAG_SM && total;
+    atomic_store(&has_share_ppm, quota * (HAS_PPM / 1000));
+    atomic_store(&meant, partial ? has_groups_sms(view->groups, total, view->group_size) : total);
+    int partition = HAS_WHOLE;
+    if (wants_partition(view))
+        partition = has_partition_find(view->groups, view->group_size);
+    atomic_store(&to_make, partition < HAS_WHOLE ? view : NULL);
+    if (partition >= HAS_WHOLE)
+        aim(partition);
+    atomic_store(&pending, view);
+    report_when_drained();
+}
+
+void has_sm_context(void)
+{
+    atomic_store(&has_context, true);
+}
+
+/* A stream for each lane ahead of its next call, so that the call need not wait for one. */
+static void prepare_streams(int partition)
+{
+    struct has_lane *lane;
+    for (uint32_t i = 0; partition >= 0 && (lane = has_lane_at(i)); i++) {
+        CUstream none = NULL;
+        if (atomic_load(&lane->key) < 2 || lane->fixed || atomic_load(&lane->streams[partition]))
+            continue;
+        CUstream fresh = has_partition_stream(partition, lane->priority);
+        if (fresh && !atomic_compare_exchange_strong(&lane->streams[partition], &none, fresh))
+            has_real.cuStreamDestroy_v2(fresh);
+    }
+}
+
+void has_sm_tick(void)
+{
+    const struct has_view *view = atomic_load(&to_make);
+    if (view && !has_capture_any()) {
+        int partition = has_partition_make(view->groups, view->group_size);
+        if (partition >= 0)
+            prepare_streams(partition);
+        /* Where it cannot be made, the whole GPU at a smaller share of time stands in. */
+        if (atomic_compare_exchange_strong(&to_make, &view, NULL))
+            aim(partition >= HAS_WHOLE ? partition : HAS_WHOLE);
+    }
+    report_when_drained();
+}
+
+void has_sm_give_up(void)
+{
+    const struct has_view *view = has_limits_now();
+    atomic_store(&given_up, true);
+    if (view)
+        has_sm_apply(view);
+}
+
+/* --- moving lanes -------------------------------------------------------------------------- */
+
+static CUstream stream_on(struct has_lane *lane, int partition)
+{
+    CUstream none = NULL;
+    if (partition < 0)
+        return lane->app;
+    CUstream stream = atomic_load(&lane->streams[partition]);
+    if (stream)
+        return stream;
+    stream = has_partition_stream(partition, lane->priority);
+    if (stream && !atomic_compare_exchange_strong(&lane->streams[partition], &none, stream)) {
+        has_real.cuStreamDestroy_v2(stream);
+        stream = none;
+    }
+    return stream;
+}
+
+bool has_sm_order(CUstream before, CUstream after)
+{
+    if (!fence && has_use.cuEventCreate(&fence, CU_EVENT_DISABLE_TIMING) != CUDA_SUCCESS)
+        return false;
+    return has_real.cuEventRecord(fence, before) == CUDA_SUCCESS &&
+           has_real.cuStreamWaitEvent(after, fence, 0) == CUDA_SUCCESS;
+}
+
+/* With the lane to itself. A lane that cannot move stays, and pays for its SMs in time. */
+static void move(struct has_lane *lane, int partition)
+{
+    uint64_t began = has_now_ns();
+    CUstream to = stream_on(lane, partition), physical = partition < 0 ? NULL : to;
+    CUstream from = has_sm_stream(lane);
+    if (partition >= 0 && !to) {
+        lane->fixed = true;
+        return;
+    }
+    has_meter_close(lane);
+    if (!has_sm_order(from, to))
+        return;
+    atomic_store_explicit(&lane->physical, physical, memory_order_release);
+    atomic_store_explicit(&lane->partition, partition, memory_order_release);
+    HAS_SET(resize_last_ns, has_now_ns() - began);
+}
+
+static void move_if_alone(struct has_lane *lane, int partition)
+{
+    int nobody = 0;
+    if (lane->fixed || has_capture_any() ||
+        !atomic_compare_exchange_strong_explicit(&lane->users, &nobody, HAS_MOVING,
+                                                 memory_order_acquire, memory_order_relaxed))
+        return;
+    move(lane, partition);
+    atomic_fetch_sub_explicit(&lane->users, HAS_MOVING, memory_order_release);
+}
+
+CUstream has_sm_stay(struct has_lane *lane, CUstream stream)
+{
+    int users = atomic_fetch_add_explicit(&lane->users, 1, memory_order_acquire);
+    for (int i = 0; users >= HAS_MOVING && i < PATIENCE; i++)
+        users = atomic_load_explicit(&lane->users, memory_order_acquire);
+    CUstream physical = atomic_load_explicit(&lane->physical, memory_order_acquire);
+    return physical ? physical : stream;
+}
+
+CUstream has_sm_enter(struct has_lane *lane, CUstream stream)
+{
+    int wanted = atomic_load_explicit(&target, memory_order_acquire);
+    if (__builtin_expect(
+            atomic_load_explicit(&lane->partition, memory_order_relaxed) != wanted, 0))
+        move_if_alone(lane, wanted);
+    CUstream placed = has_sm_stay(lane, stream);
+    if (__builtin_expect(has_legacy_watched(), 0))
+        has_legacy_join(lane);
+    return placed;
+}
+
+void has_sm_leave(struct has_lane *lane)
+{
+    atomic_fetch_sub_explicit(&lane->users, 1, memory_order_release);
+}
+
+CUstream has_sm_stream(struct has_lane *lane)
+{
+    CUstream physical = atomic_load_explicit(&lane->physical, memory_order_acquire);
+    return physical ? physical : lane->app;
+}
+
+/* --- the rest ------------------------------------------------------------------------------ */
 
 bool has_sm_widest(struct has_lane *lane, CUstream stream, CUstream *wide)
 {
-    (void)lane;
+    const struct has_view *view = has_limits_now();
+    int here = lane ? atomic_load(&lane->partition) : HAS_WHOLE;
+    if (!view || here < 0)
+        return false;
+    int widest = has_partition_make(view->most, view->group_size);
+    if (widest < HAS_WHOLE)
+        widest = HAS_WHOLE;
+    CUstream to = stream_on(lane, widest);
     (void)stream;
-    (void)wide;
-    return false;
+    if (widest == here || (widest >= 0 && !to) || !has_sm_order(has_sm_stream(lane), to))
+        return false;
+    *wide = to;
+    return true;
 }
 
 void has_sm_back(struct has_lane *lane, CUstream wide)
 {
-    (void)lane;
-    (void)wide;
+    has_sm_order(wide, has_sm_stream(lane));
 }
 
 void has_sm_forget(CUstream stream)
 {
+    struct has_lane *lane = has_lane_of(stream, false);
+    if (!lane)
+        return;
+    has_meter_close(lane);
+    /* The driver lets work that is queued on a destroyed stream finish. */
+    for (int i = 0; i < HAS_PARTITIONS; i++) {
+        CUstream ours = atomic_exchange(&lane->streams[i], NULL);
+        if (ours)
+            has_real.cuStreamDestroy_v2(ours);
+    }
     has_lane_forget(stream);
 }
 
 CUresult has_sm_wait_all(void)
 {
-    return CUDA_SUCCESS;
+    struct has_lane *lane;
+    CUresult result = CUDA_SUCCESS;
+    for (uint32_t i = 0; result == CUDA_SUCCESS && (lane = has_lane_at(i)); i++) {
+        CUstream physical = atomic_load(&lane->physical);
+        if (atomic_load(&lane->key) > 1 && physical)
+            result = has_real.cuStreamSynchronize(physical);
+    }
+    return result;
+}
+
+void has_sm_after_fork(void)
+{
+    atomic_store(&target, HAS_WHOLE);
+    atomic_store(&has_context, false);
+    atomic_store(&pending, NULL);
+    atomic_store(&to_make, NULL);
+    has_partition_after_fork();
 }

@@ -1,19 +1,30 @@
-/* The SM engine: where the work of each stream goes. */
+/* The SM engine: where the work of each stream goes.
+ *
+ * Every stream of the program is a lane. While the pod may use the whole GPU its work goes to the
+ * stream itself; on a smaller partition it goes to a stream of that partition's green context. A
+ * lane moves when its next call comes: an event on the old stream, a wait on the new one, and the
+ * host waits for neither.
+ */
 #ifndef HAS_SM_H
 #define HAS_SM_H
 
 #include "lane.h"
 #include "state.h"
 
-/* The stream that work for a lane goes to now; moves the lane first when the partition changed. */
-CUstream has_sm_place(struct has_lane *lane, CUstream stream, const struct has_view *view);
+/* Takes the lane for one call and says which stream the call goes to; moves the lane first when
+ * the partition changed and nobody else is inside. */
+CUstream has_sm_enter(struct has_lane *lane, CUstream stream);
 
-/* The same without moving anything. */
-static inline CUstream has_sm_stay(struct has_lane *lane, CUstream stream)
-{
-    CUstream physical = atomic_load_explicit(&lane->physical, memory_order_acquire);
-    return physical ? physical : stream;
-}
+/* As enter for a stream that captures or is about to: moves nothing, orders nothing. */
+CUstream has_sm_stay(struct has_lane *lane, CUstream stream);
+void has_sm_leave(struct has_lane *lane);
+
+/* The driver's stream that a lane is on. */
+CUstream has_sm_stream(struct has_lane *lane);
+
+/* SMs that work on a lane uses now, and those it is meant to use. */
+uint32_t has_sm_of(const struct has_lane *lane);
+uint32_t has_sm_meant(void);
 
 /* A stream on the pod's largest partition for a launch that does not fit, ordered after the lane;
  * false when there is none larger. `has_sm_back` orders the lane after that launch. */
@@ -26,8 +37,19 @@ void has_sm_forget(CUstream stream);
 /* The program waits for the whole context; only then may the host wait for our streams. */
 CUresult has_sm_wait_all(void);
 
-/* Around a call that the driver itself puts on the default stream. */
+/* Around a call that the driver itself puts on a default stream; between enter and leave. */
 void has_sm_before_default(struct has_lane *lane);
 void has_sm_after_default(struct has_lane *lane);
+
+/* The helper thread's part: makes partitions, and reports what has come into force. */
+void has_sm_tick(void);
+
+/* The program has a context of its own besides the primary one: partitions are over. */
+void has_sm_give_up(void);
+
+/* There is a primary context: partitions can be made. */
+void has_sm_context(void);
+
+void has_sm_after_fork(void);
 
 #endif

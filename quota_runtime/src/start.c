@@ -15,6 +15,7 @@
 #include "limits.h"
 #include "meter.h"
 #include "real.h"
+#include "sm.h"
 #include "state.h"
 #include "usage.h"
 
@@ -46,8 +47,10 @@ static void help(bool *is_current, uint64_t *looked_at)
     if (!has_limits_now())
         return;
     HAS_SET(heartbeat_ns, (int64_t)time);
-    if (*is_current)
+    if (*is_current) {
         has_meter_tick();
+        has_sm_tick();
+    }
 }
 
 static void *helper(void *unused)
@@ -99,6 +102,7 @@ static void after_fork(void)
     atomic_store(&helper_runs, false);
     has_meter_after_fork();
     has_lane_after_fork();
+    has_sm_after_fork();
     has_ledger_reset();
     if (wanted) {
         has_usage_after_fork();
@@ -142,6 +146,7 @@ void has_start_with(CUcontext primary, CUdevice device)
 {
     (void)device;
     atomic_store(&context, primary);
+    has_sm_context();
     const struct has_view *view = has_limits_now();
     if (view)
         has_sm_apply(view);

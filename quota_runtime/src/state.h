@@ -81,18 +81,19 @@ static inline uint64_t has_now_ns(void)
 
 extern atomic_uint has_share_ppm; /* time share in force; HAS_PPM = unlimited */
 
-/* Waits, within bounds, until a launch of about `estimate_ns` may start. Returns what was taken
- * from the budget in advance. */
+/* Waits, within bounds, until a launch of about `estimate_ns` on `sms` SMs may start. Returns what
+ * was taken from the budget in advance. */
 struct has_lane;
-uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns);
+uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns,
+                  uint32_t sms);
 
 /* Corrects the budget once the GPU time is known. */
-void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns);
+void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns,
+                     uint32_t sms);
 
 /* --- sm.c --------------------------------------------------------------------------------- */
 
 /* Puts limits in force as far as they concern SMs, and reports what is in force. */
 void has_sm_apply(const struct has_view *view);
-uint32_t has_sm_in_force(void);
 
 #endif

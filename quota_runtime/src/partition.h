@@ -1,0 +1,33 @@
+/* SM partitions: green contexts made from the one split of the device, kept once made. */
+#ifndef HAS_PARTITION_H
+#define HAS_PARTITION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bitmap.h"
+#include "has_cuda.h"
+
+#define HAS_PARTITIONS 32
+#define HAS_WHOLE (-1) /* every SM: the program's own streams */
+
+/* SMs of the device, 0 while unknown. Cheap once known. */
+uint32_t has_device_sms(void);
+
+/* Index of the partition of these groups, HAS_WHOLE when they are all groups, -2 when it has not
+ * been made. Never calls the driver. */
+int has_partition_find(struct has_groups groups, unsigned group_size);
+
+/* Makes a partition that find() does not know; -2 when this device or driver cannot.
+ * Milliseconds: for the helper thread. */
+int has_partition_make(struct has_groups groups, unsigned group_size);
+
+uint32_t has_partition_sms(int partition);
+struct has_groups has_partition_groups(int partition, unsigned group_size);
+
+/* A new stream on a partition, NULL when it cannot be had. */
+CUstream has_partition_stream(int partition, int priority);
+
+void has_partition_after_fork(void);
+
+#endif
