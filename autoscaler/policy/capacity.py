@@ -87,7 +87,7 @@ def wait_chance(services: float, share: float, pool: int) -> float:
     tail = min(1.0, _single_tail(services, share) / share)
     root = math.sqrt(pool)
     power = root + (pool - root) * min(1.0, max(0.0, services - 1.0))
-    return _all_busy(pool, share) * tail**power
+    return _all_busy(pool, share) * float(tail**power)
 
 
 def _single_tail(services: float, share: float) -> float:
@@ -96,7 +96,7 @@ def _single_tail(services: float, share: float) -> float:
         third, fourth = _single_tail(3.0, share), _single_tail(4.0, share)
         if third <= 0.0 or fourth <= 0.0:
             return 0.0
-        return fourth * (fourth / third) ** (services - 4.0)
+        return fourth * math.exp((services - 4.0) * math.log(fourth / third))
     total, k = 0.0, 0
     while k <= services:
         left = share * (services - k)

@@ -7,7 +7,6 @@ its node has acknowledged the new one, so stopping after any prefix over-commits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from kserve_has.config.policy import PolicySettings
@@ -18,7 +17,7 @@ from . import demand as traffic
 from .desk import Desk, View, served_rps, sort_replicas
 from .horizontal import rescale
 from .ledger import Owner, open_books
-from .observation import Gpu, Observation, ReplicaPhase, Service
+from .observation import Observation, ReplicaPhase, Service
 from .placement import place_gated
 from .plan import Action, Hold, Place, Plan, Reason, Resize, SetScale
 from .state import Decision, Drain, Memory, State
@@ -31,13 +30,11 @@ def decide(
     state: State, observation: Observation, settings: PolicySettings, latency: LatencyModel
 ) -> Decision:
     """Return the plan for this instant and what to remember; pure and deterministic."""
-    gpus = {gpu.uuid: gpu for gpu in observation.gpus}
     rooms = open_books(observation, state.draining)
-    usable = tuple(room for room in rooms.values() if room.gpu.healthy)
-    desk = Desk(observation.now_s, settings, latency, rooms, usable)
+    desk = Desk(observation.now_s, settings, latency, rooms)
     views = []
     for service in sorted(observation.services, key=lambda s: (-s.priority, s.name)):
-        view = _look(desk, service, state, gpus)
+        view = _look(desk, service, state)
         views.append(view)
         _steer(desk, view)
     plan = Plan(tuple(_ordered(views)))
@@ -45,18 +42,20 @@ def decide(
     return Decision(plan, State(memories, _draining(state, observation, plan, settings)))
 
 
-def _look(desk: Desk, service: Service, state: State, gpus: Mapping[str, Gpu]) -> View:
+def _look(desk: Desk, service: Service, state: State) -> View:
     """Return what follows from one service's facts before anything is decided."""
     memory = state.services.get(service.name, Memory())
     view = View(service, memory, _geometry(desk, service))
-    sort_replicas(view, gpus, _on_the_way(desk, service, state))
+    sort_replicas(view, desk.rooms.gpus, _on_the_way(desk, service, state))
     view.memory = memory = _notice_starts(view, memory)
-    if not traffic.is_known(service.traffic, desk.settings):
+    if view.geometry is None or not traffic.is_known(service.traffic, desk.settings):
         return view
-    view.demand = traffic.estimate(service, memory, desk.settings)
-    idle = view.demand.recent_rps <= 0 and service.traffic.in_flight <= 0
-    since = desk.now_s if memory.idle_since_s is None else memory.idle_since_s
-    view.memory = replace(memory, idle_since_s=since if idle else None)
+    view.demand, rates = traffic.estimate(service, memory, desk.now_s, desk.settings)
+    since = None
+    if view.demand.recent_rps <= 0 and service.traffic.in_flight <= 0:
+        since = desk.now_s if memory.idle_since_s is None else memory.idle_since_s
+    if rates is not memory.rates or since != memory.idle_since_s:
+        view.memory = replace(memory, idle_since_s=since, rates=rates)
     _learn(desk, view)
     return view
 
@@ -73,9 +72,9 @@ def _on_the_way(desk: Desk, service: Service, state: State) -> set[str]:
 
 def _geometry(desk: Desk, service: Service) -> GpuGeometry | None:
     """Return the first kind of GPU in the pool on which the model was measured."""
-    for room in desk.usable:
-        if desk.latency.knows(service.served_model, room.gpu.geometry.product):
-            return room.gpu.geometry
+    for gpu in desk.rooms.gpus.values():
+        if gpu.healthy and desk.latency.knows(service.served_model, gpu.geometry.product):
+            return gpu.geometry
     return None
 
 
@@ -112,8 +111,8 @@ def _learn(desk: Desk, view: View) -> None:
 def _steer(desk: Desk, view: View) -> None:
     """Decide for one service."""
     if view.geometry is None:
-        reason = Reason.UNKNOWN_MODEL if desk.usable else Reason.NO_ROOM
-        view.hold(reason, gpus=float(len(desk.usable)))
+        healthy = sum(gpu.healthy for gpu in desk.rooms.gpus.values())
+        view.hold(Reason.UNKNOWN_MODEL if healthy else Reason.NO_ROOM, gpus=float(healthy))
         return
     if view.demand is None:
         view.hold(Reason.NO_DATA, sample_age_s=view.service.traffic.sample_age_s)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from kserve_has.config.policy import PolicySettings
 
 from .observation import Service, Traffic
-from .state import Memory
+from .state import Memory, Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,44 @@ def quantile_of_requests(rates: Sequence[float], beyond: float) -> float:
     return 0.0
 
 
-def estimate(service: Service, memory: Memory, settings: PolicySettings) -> Demand:
-    """Return the demand on a service; all zero when nothing arrived in the window."""
+def estimate(
+    service: Service, memory: Memory, now_s: float, settings: PolicySettings
+) -> tuple[Demand, Rates]:
+    """Return the demand on a service, and the figures that hold until the next sample.
+
+    All is zero when nothing arrived in the window.
+    """
+    arrivals = service.traffic.arrivals_rps
+    sampled_s = now_s - arrivals[-1][0] if arrivals else now_s
+    rates = memory.rates
+    if rates is None or abs(rates.sampled_s - sampled_s) > 1e-3:
+        rates = _read(service, sampled_s, settings)
+    horizon = memory.cold_start_s if memory.cold_start_s is not None else settings.cold_start_s
+    backlog = _backlog(service, settings)
+    factor = memory.feedback
+    demand = Demand(
+        (rates.now_rps + backlog) * factor,
+        (rates.now_rps + rates.climb * horizon) * factor,
+        rates.recent_rps,
+        backlog,
+    )
+    return demand, rates
+
+
+def _read(service: Service, sampled_s: float, settings: PolicySettings) -> Rates:
     window = settings.demand_window_s
-    samples = [(age, rps) for age, rps in service.traffic.arrivals_rps if age <= window]
+    samples = [sample for sample in service.traffic.arrivals_rps if sample[0] <= window]
     if not samples:
-        return NOTHING
+        return Rates(sampled_s, 0.0, 0.0, 0.0)
     rates = [rps for _, rps in samples]
     step_s = _step(samples)
     beyond = service.slo.allowed_violation_rate * settings.demand_budget
-    steady = level(rates, step_s, beyond, settings)
+    now = level(rates, step_s, beyond, settings)
     recent = sum(rates[-2:]) / len(rates[-2:])
     rise = _rise(rates, step_s, settings)
-    now = max(steady, recent + rise * settings.surge_gain) if rise else steady
-    horizon = memory.cold_start_s if memory.cold_start_s is not None else settings.cold_start_s
-    ahead = _climb(rates, step_s, settings) * horizon
-    backlog = _backlog(service, settings)
-    factor = memory.feedback
-    return Demand((now + backlog) * factor, (now + ahead) * factor, recent, backlog)
+    if rise:
+        now = max(now, recent + rise * settings.surge_gain)
+    return Rates(sampled_s, now, recent, _climb(rates, step_s, settings))
 
 
 def level(rates: Sequence[float], step_s: float, beyond: float, settings: PolicySettings) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kserve_has.allocation import Allocation
 from kserve_has.config.policy import PolicySettings
@@ -12,13 +13,13 @@ from kserve_has.latency import LatencyModel
 
 from .capacity import Ladder, Piece, ladder
 from .demand import Demand
-from .ledger import Room
+from .ledger import Room, Rooms
 from .observation import Gpu, Replica, ReplicaPhase, Service
 from .plan import Action, Because, Hold, Reason
 from .state import Memory
 
 
-@dataclass(slots=True)
+@dataclass
 class Desk:
     """One tick's working place.
 
@@ -27,18 +28,27 @@ class Desk:
         settings: of the policy.
         latency: the latency model.
         rooms: books by GPU UUID; every action planned is charged at once.
-        usable: healthy GPUs, for newcomers.
     """
 
     now_s: float
     settings: PolicySettings
     latency: LatencyModel
-    rooms: Mapping[str, Room]
-    usable: tuple[Room, ...]
+    rooms: Rooms
+    _books: dict[tuple[str, str, int], Ladder] = field(default_factory=dict)
+
+    @cached_property
+    def usable(self) -> list[Room]:
+        """Books of the healthy GPUs, for newcomers."""
+        return self.rooms.usable()
 
     def ladder(self, service: Service, geometry: GpuGeometry, pool: int) -> Ladder:
         """Return the pieces a service may hold when ``pool`` replicas share its load."""
-        return ladder(service, geometry, self.settings, self.latency, pool)
+        key = (service.name, geometry.product, pool)
+        book = self._books.get(key)
+        if book is None:
+            book = ladder(service, geometry, self.settings, self.latency, pool)
+            self._books[key] = book
+        return book
 
 
 @dataclass(slots=True)

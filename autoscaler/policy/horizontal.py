@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from .desk import Desk, View, price, served_rps
 from .observation import Replica, ReplicaPhase
 from .placement import Trial
 from .plan import Because, Reason, SetScale
+from .state import changed
 from .vertical import grow
 
 
@@ -103,7 +103,7 @@ def _save(desk: Desk, view: View, target: float) -> None:
     memory = view.memory
     fewer_since = (memory.fewer_since_s or desk.now_s) if fewer else None
     more_since = (memory.more_since_s or desk.now_s) if more and not fewer else None
-    view.memory = replace(memory, fewer_since_s=fewer_since, more_since_s=more_since)
+    view.memory = changed(memory, fewer_since_s=fewer_since, more_since_s=more_since)
     numbers = {"soon_rps": target, "replicas": float(count)}
     if fewer_since is not None and desk.now_s - fewer_since >= settings.scale_in_after_s:
         _scale_in(desk, view, target, numbers)
@@ -153,7 +153,7 @@ def _ask(desk: Desk, view: View, count: int, reason: Reason, numbers: dict[str, 
     leaving = victims(view, going) if count < service.scale and going > 0 else ()
     because = Because(reason, numbers)
     view.actions.append(SetScale(service.name, count, leaving, because))
-    view.memory = replace(view.memory, scaled_at_s=desk.now_s)
+    view.memory = changed(view.memory, scaled_at_s=desk.now_s)
 
 
 def _idle_for(desk: Desk, view: View) -> float:
@@ -162,4 +162,4 @@ def _idle_for(desk: Desk, view: View) -> float:
 
 
 def _forget(view: View) -> None:
-    view.memory = replace(view.memory, fewer_since_s=None, more_since_s=None)
+    view.memory = changed(view.memory, fewer_since_s=None, more_since_s=None)

@@ -5,7 +5,7 @@ Exact integers: no SM group is ever promised for more than 100 % of the time, no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kserve_has.allocation import Allocation
@@ -36,8 +36,9 @@ class Room:
     free_memory: int = 0
 
     def __post_init__(self) -> None:
-        self.free = [100] * self.gpu.geometry.group_count
-        self.free_memory = self.gpu.geometry.memory_bytes
+        geometry = self.gpu.geometry
+        self.free = [100] * geometry.group_count
+        self.free_memory = geometry.memory_bytes
 
     @property
     def free_area(self) -> int:
@@ -135,9 +136,25 @@ def _run_start(fitting: list[int], count: int) -> int:
     return max(runs, key=lambda run: (run[1], -run[0]))[0] if runs else 0
 
 
-def open_books(observation: Observation, draining: Mapping[Owner, Drain]) -> dict[str, Room]:
-    """Return the books of every GPU by UUID, with all that replicas hold or still drain."""
-    rooms = {gpu.uuid: Room(gpu) for gpu in sorted(observation.gpus, key=lambda g: g.uuid)}
+class Rooms(dict[str, Room]):
+    """Books by GPU UUID, opened when first asked for: most GPUs are none of a tick's business."""
+
+    def __init__(self, gpus: Iterable[Gpu]) -> None:
+        super().__init__()
+        self.gpus = {gpu.uuid: gpu for gpu in gpus}
+
+    def __missing__(self, uuid: str) -> Room:
+        room = self[uuid] = Room(self.gpus[uuid])
+        return room
+
+    def usable(self) -> list[Room]:
+        """Return the books of all healthy GPUs, by UUID."""
+        return [self[uuid] for uuid, gpu in sorted(self.gpus.items()) if gpu.healthy]
+
+
+def open_books(observation: Observation, draining: Mapping[Owner, Drain]) -> Rooms:
+    """Return the books of the GPUs, with all that replicas hold or still drain."""
+    rooms = Rooms(observation.gpus)
     for service in observation.services:
         for replica in service.replicas:
             owner = (service.name, replica.name)
@@ -146,7 +163,6 @@ def open_books(observation: Observation, draining: Mapping[Owner, Drain]) -> dic
             if replica.allocation is not None:
                 pieces = (*pieces, replica.allocation)
             for allocation in pieces:
-                room = rooms.get(allocation.gpu_uuid)
-                if room is not None:
-                    room.charge(owner, allocation, service.exclusive)
+                if allocation.gpu_uuid in rooms.gpus:
+                    rooms[allocation.gpu_uuid].charge(owner, allocation, service.exclusive)
     return rooms

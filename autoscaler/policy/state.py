@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kserve_has.allocation import Allocation
 
 from .plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What one newest sample and those before it say; holds until the next one.
+
+    Attributes:
+        sampled_s: when the newest sample ended.
+        now_rps: rate to provision for now, before backlog and feedback.
+        recent_rps: mean of the newest two samples.
+        climb: sure rise, requests/s per second.
+    """
+
+    sampled_s: float
+    now_rps: float
+    recent_rps: float
+    climb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +42,7 @@ class Memory:
         short_at_s: when the replicas last held less than the demand.
         cold_start_s: measured time from creation to readiness, None before the first.
         starting: replicas seen on their way up, so that their readiness is noticed once.
+        rates: figures of the newest sample.
     """
 
     feedback: float = 1.0
@@ -37,6 +55,7 @@ class Memory:
     short_at_s: float = float("-inf")
     cold_start_s: float | None = None
     starting: frozenset[str] = frozenset()
+    rates: Rates | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +92,10 @@ class Decision:
 
     plan: Plan
     state: State
+
+
+def changed(memory: Memory, **fields: object) -> Memory:
+    """Return the memory with other fields, the very same one when nothing differs."""
+    if all(getattr(memory, name) == value for name, value in fields.items()):
+        return memory
+    return replace(memory, **fields)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from kserve_has.allocation import Allocation
 
@@ -11,6 +10,7 @@ from .capacity import Piece
 from .desk import Desk, View, as_allocation, price, served_rps
 from .observation import Replica
 from .plan import Because, Reason, Resize
+from .state import changed
 
 
 def resize(desk: Desk, view: View) -> None:
@@ -22,14 +22,14 @@ def resize(desk: Desk, view: View) -> None:
     held = served_rps(desk, view, view.serving, pool)
     numbers = {"demand_rps": view.demand.rps, "served_rps": held}
     if held < target:
-        view.memory = replace(view.memory, shrink_since_s=None)
+        view.memory = changed(view.memory, shrink_since_s=None)
         grow(desk, view, view.serving, target, numbers)
     elif _is_parked(desk, view):
         _park(desk, view)
     elif _could_shrink(desk, view, target, pool):
         _shrink_in_time(desk, view, target, numbers)
     else:
-        view.memory = replace(view.memory, shrink_since_s=None)
+        view.memory = changed(view.memory, shrink_since_s=None)
         view.hold(Reason.WITHIN_BAND, **numbers)
 
 
@@ -141,7 +141,7 @@ def _could_shrink(desk: Desk, view: View, target: float, pool: int) -> bool:
 def _shrink_in_time(desk: Desk, view: View, target: float, numbers: dict[str, float]) -> None:
     since = view.memory.shrink_since_s
     since = desk.now_s if since is None else since
-    view.memory = replace(view.memory, shrink_since_s=since)
+    view.memory = changed(view.memory, shrink_since_s=since)
     waited = desk.now_s - since
     if waited < desk.settings.shrink_after_s:
         view.hold(Reason.COOLDOWN, waited_s=waited, **numbers)
@@ -159,6 +159,6 @@ def _shrink_in_time(desk: Desk, view: View, target: float, numbers: dict[str, fl
             remaining -= piece.rps
         else:
             remaining -= _rps(desk, view, current, pool)
-    view.memory = replace(view.memory, shrink_since_s=None)
+    view.memory = changed(view.memory, shrink_since_s=None)
     if len(view.actions) == before:
         view.hold(Reason.WITHIN_BAND, **numbers)

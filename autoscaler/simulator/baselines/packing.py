@@ -8,7 +8,7 @@ from kserve_has.gpu import GpuGeometry
 
 from ...policy.capacity import Piece
 from ...policy.desk import as_allocation
-from ...policy.ledger import Room, open_books
+from ...policy.ledger import Rooms, open_books
 from ...policy.observation import Observation, ReplicaPhase, Service
 from ...policy.plan import Action, Because, Place, Plan, Reason, SetScale
 
@@ -44,14 +44,14 @@ def plan_for(observation: Observation, wishes: dict[str, Wish]) -> Plan:
     return Plan(tuple(actions))
 
 
-def _places(service: Service, piece: Piece, rooms: dict[str, Room]) -> list[Action]:
+def _places(service: Service, piece: Piece, rooms: Rooms) -> list[Action]:
     actions: list[Action] = []
     for replica in service.replicas:
         if replica.phase is not ReplicaPhase.GATED:
             continue
         fitting = [
             room
-            for room in rooms.values()
+            for room in rooms.usable()
             if room.free_memory >= service.memory_bytes and room.fits(piece)
         ]
         if not fitting:
