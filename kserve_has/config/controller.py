@@ -47,18 +47,18 @@ class ControllerSettings:
         why="long enough for a tail percentile at tens of requests per second",
     )
     lease_duration_s: int = setting(
-        5,
+        4,
         unit="s",
         low=2,
         high=8,
-        why="a killed leader's successor acts after this long, a second later at most",
+        why="a killed leader's successor acts after this long, half a second later at most",
     )
     lease_renew_s: float = setting(
-        1.0,
+        0.5,
         unit="s",
         low=0.1,
         high=4,
-        why="four attempts to renew before the lease runs out",
+        why="seven attempts to renew before the lease runs out",
     )
     write_attempts: int = setting(
         3,

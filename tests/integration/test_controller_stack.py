@@ -4,7 +4,6 @@ import json
 import time
 import urllib.error
 import urllib.request
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -107,11 +106,9 @@ def test_a_killed_autoscaler_is_back_at_work_within_ten_seconds(service: LocalSt
     changed = json.dumps({"spec": {"predictor": {"minReplicas": 2}}})
     resource = ("inferenceservice", NAME, "-n", NAMESPACE)
     service.kubectl("patch", *resource, "--type=merge", "-p", changed)
-    eventually(lambda: len(pods(service)) == 2, timeout_s=15)
-    assert time.monotonic() - killed < 12  # ten seconds, and one pod made
-    now = lease(service)
-    assert now["holderIdentity"] not in ("", former)
-    assert datetime.fromisoformat(now["renewTime"])
+    eventually(lambda: lease(service)["holderIdentity"] != former, timeout_s=15)
+    assert time.monotonic() - killed < 10
+    eventually(lambda: len(pods(service)) == 2, timeout_s=5)
 
 
 def test_replicas_made_after_the_restart_become_ready_beside_the_former(service: LocalStack):
