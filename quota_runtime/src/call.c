@@ -1,5 +1,7 @@
 #include "call.h"
 
+#include "graph.h"
+
 static bool is_work(enum has_kind kind)
 {
     return kind <= HAS_GRAPH;
@@ -39,6 +41,7 @@ static struct has_call enter(enum has_kind kind, uint16_t key, uint32_t sms, CUs
         call.work = false;
         call.stream = has_sm_stay(call.lane, stream);
         call.inside = true;
+        has_graph_captured(has_sm_of(call.lane));
         return call;
     }
     if (call.work) {

@@ -1,13 +1,15 @@
 /* Graphs and captures. */
 #include "call.h"
 #include "exports.h"
+#include "graph.h"
 
 #define GRAPH_LAUNCH(name, per_thread)                                          \
     HAS_EXPORT CUresult name(CUgraphExec graph, CUstream stream)                \
     {                                                                           \
         if (!has_ready() || !has_real.name)                                     \
             return CUDA_ERROR_NOT_INITIALIZED;                                  \
-        struct has_call call = has_enter(HAS_GRAPH, graph, 0, stream, per_thread); \
+        struct has_call call =                                                  \
+            has_enter_graph(graph, has_graph_sms(graph), stream, per_thread);   \
         CUresult result = has_real.name(graph, call.stream);                    \
         has_leave(&call, result);                                               \
         return result;                                                          \
@@ -23,6 +25,7 @@ static struct has_lane *begin(CUstream *stream, bool per_thread)
     if (lane) {
         *stream = has_sm_enter(lane, *stream);
         has_meter_close(lane);
+        has_graph_captured(has_sm_of(lane));
     }
     atomic_fetch_add(&has_captures, 1);
     return lane;
@@ -73,8 +76,54 @@ BEGIN(cuStreamBeginCaptureToGraph_ptsz, true,
         /* An invalid capture ends too; a stream that never captured does not count. */      \
         if (result != CUDA_ERROR_ILLEGAL_STATE && atomic_load(&has_captures) > 0)            \
             atomic_fetch_sub(&has_captures, 1);                                              \
+        if (result == CUDA_SUCCESS && graph)                                                 \
+            has_graph_ended(*graph);                                                         \
         return result;                                                                       \
     }
 
 END(cuStreamEndCapture, false)
 END(cuStreamEndCapture_ptsz, true)
+
+/* --- from a graph to what can be launched -------------------------------------------------- */
+
+#define INSTANTIATE(name, parameters, arguments)                      \
+    HAS_EXPORT CUresult name parameters                               \
+    {                                                                 \
+        if (!has_ready() || !has_real.name)                           \
+            return CUDA_ERROR_NOT_INITIALIZED;                        \
+        CUresult result = has_real.name arguments;                    \
+        if (result == CUDA_SUCCESS && exec)                           \
+            has_graph_made(*exec, graph);                             \
+        return result;                                                \
+    }
+
+INSTANTIATE(cuGraphInstantiate,
+            (CUgraphExec * exec, CUgraph graph, CUgraphNode *node, char *log, size_t size),
+            (exec, graph, node, log, size))
+INSTANTIATE(cuGraphInstantiate_v2,
+            (CUgraphExec * exec, CUgraph graph, CUgraphNode *node, char *log, size_t size),
+            (exec, graph, node, log, size))
+INSTANTIATE(cuGraphInstantiateWithFlags,
+            (CUgraphExec * exec, CUgraph graph, unsigned long long flags), (exec, graph, flags))
+INSTANTIATE(cuGraphInstantiateWithParams,
+            (CUgraphExec * exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *parameters),
+            (exec, graph, parameters))
+INSTANTIATE(cuGraphInstantiateWithParams_ptsz,
+            (CUgraphExec * exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *parameters),
+            (exec, graph, parameters))
+
+HAS_EXPORT CUresult cuGraphExecDestroy(CUgraphExec exec)
+{
+    if (!has_ready() || !has_real.cuGraphExecDestroy)
+        return CUDA_ERROR_NOT_INITIALIZED;
+    has_graph_exec_gone(exec);
+    return has_real.cuGraphExecDestroy(exec);
+}
+
+HAS_EXPORT CUresult cuGraphDestroy(CUgraph graph)
+{
+    if (!has_ready() || !has_real.cuGraphDestroy)
+        return CUDA_ERROR_NOT_INITIALIZED;
+    has_graph_gone(graph);
+    return has_real.cuGraphDestroy(graph);
+}

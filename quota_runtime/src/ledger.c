@@ -72,6 +72,15 @@ void has_ledger_add(enum has_ledger_kind kind, uint64_t handle, uint64_t bytes)
     pthread_mutex_unlock(&lock);
 }
 
+uint64_t has_ledger_get(enum has_ledger_kind kind, uint64_t handle)
+{
+    pthread_mutex_lock(&lock);
+    struct row *row = find(kind, handle);
+    uint64_t bytes = row ? row->bytes : 0;
+    pthread_mutex_unlock(&lock);
+    return bytes;
+}
+
 uint64_t has_ledger_remove(enum has_ledger_kind kind, uint64_t handle)
 {
     pthread_mutex_lock(&lock);

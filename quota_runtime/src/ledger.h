@@ -9,6 +9,7 @@ enum has_ledger_kind {
     HAS_LEDGER_POINTER = 1,
     HAS_LEDGER_ARRAY = 2,
     HAS_LEDGER_PHYSICAL = 3, /* counted: handles and mappings */
+    HAS_LEDGER_GRAPH = 4,    /* SMs instead of bytes */
 };
 
 /* Notes `bytes` under a handle; keeps nothing when memory for the table runs out. */
@@ -16,6 +17,9 @@ void has_ledger_add(enum has_ledger_kind kind, uint64_t handle, uint64_t bytes);
 
 /* Forgets a handle and returns its bytes, 0 when unknown. */
 uint64_t has_ledger_remove(enum has_ledger_kind kind, uint64_t handle);
+
+/* The bytes of a handle, 0 when unknown. */
+uint64_t has_ledger_get(enum has_ledger_kind kind, uint64_t handle);
 
 /* One more holder of a counted handle. */
 void has_ledger_retain(enum has_ledger_kind kind, uint64_t handle);

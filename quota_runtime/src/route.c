@@ -48,7 +48,7 @@ static const struct {
     {"cuStreamBatchMemOp_v2", 11070},      {"cuStreamUpdateCaptureDependencies_v2", 12030},
     {"cuMemPrefetchAsync_v2", 12020},      {"cuMemcpyBatchAsync_v2", 13000},
     {"cuMemcpy3DBatchAsync_v2", 13000},    {"cuCtxCreate_v3", 11040},
-    {"cuCtxCreate_v4", 12050},
+    {"cuCtxCreate_v4", 12050},             {"cuGraphInstantiate_v2", 11000},
 };
 
 static pthread_mutex_t finding = PTHREAD_MUTEX_INITIALIZER;
@@ -163,6 +163,9 @@ static bool has_per_thread(size_t index)
 void *has_route_answer(const char *asked, void *pointer, int version, uint64_t flags)
 {
     bool per_thread = flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
+    /* CUDA 12 gave the old name to another function. */
+    if (version >= 12000 && strcmp(asked, "cuGraphInstantiate") == 0)
+        asked = "cuGraphInstantiateWithFlags";
     size_t same = ENTRIES, named = ENTRIES;
     for (size_t i = 0; i < ENTRIES; i++) {
         bool fits = is_version_of(entries[i].name, asked);
