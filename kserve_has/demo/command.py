@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEFAULT_OUT = "demo-out"
+PLAIN_WIDTH = 200
 SAMPLES = Path("manifests") / "samples"
 
 
@@ -131,7 +132,8 @@ def _inside(args: argparse.Namespace, settings: DemoSettings, source: trace.Trac
         seconds=settings.seconds,
         chaos=args.chaos,
     )
-    console = Console()
+    # Without a terminal nothing wraps: the table is as wide as it must be.
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     started = datetime.now(UTC)
     display = Display(
         console,
