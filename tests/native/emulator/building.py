@@ -24,7 +24,11 @@ def build_driver(out: Path, *, sanitize: bool = False) -> Path:
 
 
 def build_program(
-    source: str, out: Path, *, parts: tuple[str, ...] = (), driver: Path | None = None,
+    source: str,
+    out: Path,
+    *,
+    parts: tuple[str, ...] = (),
+    driver: Path | None = None,
     sanitize: bool = False,
 ) -> Path:
     """Return a program made of a test source, parts of the emulator, and perhaps its driver."""

@@ -41,11 +41,15 @@ def environment(tmp_path: Path, gpus: list[str], built: Path) -> Callable[..., E
 
     def make(**more: str) -> Environment:
         inherited = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG")}
-        return inherited | {
-            "KSERVE_HAS_EMULATED_GPUS": str(tmp_path),
-            "NVIDIA_VISIBLE_DEVICES": "all",
-            "LD_LIBRARY_PATH": str(built),
-            "ASAN_OPTIONS": "detect_leaks=0",  # contexts stay until exit, as in the driver
-        } | more
+        return (
+            inherited
+            | {
+                "KSERVE_HAS_EMULATED_GPUS": str(tmp_path),
+                "NVIDIA_VISIBLE_DEVICES": "all",
+                "LD_LIBRARY_PATH": str(built),
+                "ASAN_OPTIONS": "detect_leaks=0",  # contexts stay until exit, as in the driver
+            }
+            | more
+        )
 
     return make

@@ -46,13 +46,13 @@ def test_in_arithmetic(source, case, built, environment):
 @pytest.mark.parametrize(("source", "case"), listed(ON_DRIVER))
 def test_on_the_driver(source, case, built_sanitized, environment):
     program = driver_program(source, built_sanitized)
-    with_clock = environment(
-        HAS_EMULATOR_CLOCK="virtual", LD_LIBRARY_PATH=str(built_sanitized)
-    )
+    with_clock = environment(HAS_EMULATOR_CLOCK="virtual", LD_LIBRARY_PATH=str(built_sanitized))
     run(program, case, with_clock)
 
 
 def test_every_case_in_the_sources_is_run():
     for source in (*PURE, *ON_DRIVER):
-        written = re.findall(r"^static void (\w+)\(void\)$", (HERE / source).read_text(), re.M)
+        written = re.findall(
+            r"^static void (\w+)\(void\)$", (HERE / source).read_text(), re.MULTILINE
+        )
         assert set(written) == set(cases_of(source)), source

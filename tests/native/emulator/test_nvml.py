@@ -39,7 +39,9 @@ sys.stdin.readline()
 
 def ask(environment: dict[str, str]) -> dict:
     command = [sys.executable, "-c", ASK]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
