@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from .. import errors
 from ..demo.command import add_demo
+from .settings import add_settings
 from .status import add_status
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def build_parser(plugins: Iterable[Callable[[Subparsers], None]] = ()) -> argpar
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(subparsers)
     add_status(subparsers)
+    add_settings(subparsers)
     for add in plugins:
         add(subparsers)
     version = subparsers.add_parser("version", help="print the version")
