@@ -12,7 +12,7 @@ shorter than one service: the gateway does not see which replica ends first) and
 ones: the queues are kept level).
 
 Worked example: objective 100 ms at p95, ``g = S = 12.5`` ms at 32 SMs, 2 % set aside, one
-replica: there is room to wait for seven services, so ``u = 0.74``: 59 requests per second.
+replica: there is room to wait for seven services, so ``u = 0.76``: 60 requests per second.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def utilisation(wait_ms: float, drain_ms: float, chance: float, pool: int = 1) -
     """Return the largest utilisation at which a wait beyond ``wait_ms`` has at most ``chance``.
 
     >>> round(utilisation(87.5, 12.5, 0.02), 2)
-    0.74
+    0.76
     """
     services = max(0.0, wait_ms) / drain_ms
     # Rounded down to a fiftieth of a service: safe, and few enough to be remembered.

@@ -7,6 +7,7 @@ its node has acknowledged the new one, so stopping after any prefix over-commits
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from kserve_has.config.policy import PolicySettings
@@ -105,7 +106,24 @@ def _learn(desk: Desk, view: View) -> None:
         desk.now_s - memory.learnt_at_s,
         desk.settings,
     )
-    view.memory = replace(memory, feedback=feedback, learnt_at_s=desk.now_s, short_at_s=short_at_s)
+    view.memory = replace(
+        memory,
+        feedback=feedback,
+        usual_rps=_usual(desk, memory, demand),
+        learnt_at_s=desk.now_s,
+        short_at_s=short_at_s,
+    )
+
+
+def _usual(desk: Desk, memory: Memory, demand: traffic.Demand) -> float:
+    """Return the rate of the last minutes; a gap counts once it has ended."""
+    if memory.idle_since_s is not None:
+        return memory.usual_rps
+    span_s = desk.now_s - memory.learnt_at_s
+    if memory.usual_rps <= 0.0:
+        return demand.recent_rps
+    kept = math.exp(-span_s / desk.settings.usual_over_s)
+    return memory.usual_rps * kept + demand.recent_rps * (1.0 - kept)
 
 
 def _steer(desk: Desk, view: View) -> None:

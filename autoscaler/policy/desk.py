@@ -90,7 +90,7 @@ class View:
 def sort_replicas(view: View, gpus: Mapping[str, Gpu], on_the_way: Container[str]) -> None:
     """Fill the view's lists; gated replicas in ``on_the_way`` were placed a moment ago."""
     ready = []
-    for replica in view.service.replicas:
+    for replica in sorted(view.service.replicas, key=_name):
         phase = replica.phase
         if phase is ReplicaPhase.TERMINATING:
             continue
@@ -106,6 +106,10 @@ def sort_replicas(view: View, gpus: Mapping[str, Gpu], on_the_way: Container[str
         if phase is ReplicaPhase.READY:
             ready.append(replica)
     view.serving = ready or list(view.placed)
+
+
+def _name(replica: Replica) -> str:
+    return replica.name
 
 
 def served_rps(desk: Desk, view: View, replicas: Iterable[Replica], pool: int) -> float:

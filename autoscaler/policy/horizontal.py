@@ -101,8 +101,8 @@ def _save(desk: Desk, view: View, target: float) -> None:
         and cost(desk, view, count + 1, target) <= settings.scale_out_saving * here
     )
     memory = view.memory
-    fewer_since = (memory.fewer_since_s or desk.now_s) if fewer else None
-    more_since = (memory.more_since_s or desk.now_s) if more and not fewer else None
+    fewer_since = _since(desk, memory.fewer_since_s) if fewer else None
+    more_since = _since(desk, memory.more_since_s) if more and not fewer else None
     view.memory = changed(memory, fewer_since_s=fewer_since, more_since_s=more_since)
     numbers = {"soon_rps": target, "replicas": float(count)}
     if fewer_since is not None and desk.now_s - fewer_since >= settings.scale_in_after_s:
@@ -159,6 +159,10 @@ def _ask(desk: Desk, view: View, count: int, reason: Reason, numbers: dict[str, 
 def _idle_for(desk: Desk, view: View) -> float:
     idle = view.memory.idle_since_s
     return 0.0 if idle is None else desk.now_s - idle
+
+
+def _since(desk: Desk, known_s: float | None) -> float:
+    return desk.now_s if known_s is None else known_s
 
 
 def _forget(view: View) -> None:

@@ -141,7 +141,7 @@ class Rooms(dict[str, Room]):
 
     def __init__(self, gpus: Iterable[Gpu]) -> None:
         super().__init__()
-        self.gpus = {gpu.uuid: gpu for gpu in gpus}
+        self.gpus = {gpu.uuid: gpu for gpu in sorted(gpus, key=lambda gpu: gpu.uuid)}
 
     def __missing__(self, uuid: str) -> Room:
         room = self[uuid] = Room(self.gpus[uuid])
@@ -149,7 +149,7 @@ class Rooms(dict[str, Room]):
 
     def usable(self) -> list[Room]:
         """Return the books of all healthy GPUs, by UUID."""
-        return [self[uuid] for uuid, gpu in sorted(self.gpus.items()) if gpu.healthy]
+        return [self[uuid] for uuid, gpu in self.gpus.items() if gpu.healthy]
 
 
 def open_books(observation: Observation, draining: Mapping[Owner, Drain]) -> Rooms:

@@ -37,6 +37,7 @@ class Memory:
         fewer_since_s: since when one replica less would do, None while it would not.
         scaled_at_s: when the number of replicas was last changed.
         idle_since_s: since when no request arrived, None while some do.
+        usual_rps: rate of the last minutes, gaps included; 0 before the first request.
         more_since_s: since when one replica more would be cheaper, None while it would not.
         learnt_at_s: when the feedback was last corrected.
         short_at_s: when the replicas last held less than the demand.
@@ -51,6 +52,7 @@ class Memory:
     more_since_s: float | None = None
     scaled_at_s: float = float("-inf")
     idle_since_s: float | None = None
+    usual_rps: float = 0.0
     learnt_at_s: float = float("-inf")
     short_at_s: float = float("-inf")
     cold_start_s: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from kserve_has.allocation import Allocation
@@ -21,11 +22,11 @@ def resize(desk: Desk, view: View) -> None:
     target = max(view.demand.rps, desk.settings.idle_rps)
     held = served_rps(desk, view, view.serving, pool)
     numbers = {"demand_rps": view.demand.rps, "served_rps": held}
-    if held < target:
+    if _is_parked(desk, view):
+        _park(desk, view)
+    elif held < target:
         view.memory = changed(view.memory, shrink_since_s=None)
         grow(desk, view, view.serving, target, numbers)
-    elif _is_parked(desk, view):
-        _park(desk, view)
     elif _could_shrink(desk, view, target, pool):
         _shrink_in_time(desk, view, target, numbers)
     else:
@@ -110,8 +111,19 @@ def _apply(desk: Desk, view: View, replica: Replica, piece: Piece, because: Beca
 
 
 def _is_parked(desk: Desk, view: View) -> bool:
+    """Whether nothing came for longer than requests that are allowed to be late explain.
+
+    Who comes after a longer gap wakes a parked replica and is late. Of Poisson arrivals with a
+    mean gap ``m`` a share ``exp(-t / m)`` comes after a gap above ``t``.
+    """
     idle = view.memory.idle_since_s
-    return idle is not None and desk.now_s - idle >= desk.settings.parked_after_s
+    if idle is None:
+        return False
+    wait_s = desk.settings.parked_after_s
+    if view.memory.usual_rps > 0:
+        may_wake = view.service.slo.allowed_violation_rate * desk.settings.violation_aim
+        wait_s = max(wait_s, math.log(1.0 / max(may_wake, 1e-6)) / view.memory.usual_rps)
+    return desk.now_s - idle >= wait_s
 
 
 def _park(desk: Desk, view: View) -> None:

@@ -203,7 +203,15 @@ class PolicySettings:
         unit="s",
         low=1,
         high=3600,
-        why="Half a minute without a request; waking up is one resize of a few milliseconds.",
+        why="At least half a minute without a request, longer where such gaps are usual: the "
+        "request that wakes a parked replica is late.",
+    )
+    usual_over_s: float = setting(
+        600.0,
+        unit="s",
+        low=10,
+        high=86400,
+        why="Which gaps between requests are usual is judged by the last ten minutes.",
     )
     zero_after_s: float = setting(
         300.0,
