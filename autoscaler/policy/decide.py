@@ -32,7 +32,8 @@ def decide(
 ) -> Decision:
     """Return the plan for this instant and what to remember; pure and deterministic."""
     rooms = open_books(observation, state.draining)
-    desk = Desk(observation.now_s, settings, latency, rooms)
+    priorities = {service.name: service.priority for service in observation.services}
+    desk = Desk(observation.now_s, settings, latency, rooms, priorities)
     views = []
     for service in sorted(observation.services, key=lambda s: (-s.priority, s.name)):
         view = _look(desk, service, state)

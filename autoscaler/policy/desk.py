@@ -28,12 +28,16 @@ class Desk:
         settings: of the policy.
         latency: the latency model.
         rooms: books by GPU UUID; every action planned is charged at once.
+        priorities: of the services, by name.
+        claims: highest priority that claimed more than is free on a GPU, by its UUID.
     """
 
     now_s: float
     settings: PolicySettings
     latency: LatencyModel
     rooms: Rooms
+    priorities: Mapping[str, int] = field(default_factory=dict)
+    claims: dict[str, int] = field(default_factory=dict)
     _books: dict[tuple[str, str, int], Ladder] = field(default_factory=dict)
 
     @cached_property

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     CHEAPER = "Cheaper"
     REPLACED = "Replaced"
     PARKED = "Parked"
+    YIELDED = "Yielded"
     WITHIN_BAND = "WithinBand"
     COOLDOWN = "Cooldown"
     NO_DATA = "NoData"

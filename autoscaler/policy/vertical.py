@@ -12,6 +12,7 @@ from .desk import Desk, View, as_allocation, price, served_rps
 from .observation import Replica
 from .plan import Because, Reason, Resize
 from .state import changed
+from .yielding import claim, give_way
 
 
 def resize(desk: Desk, view: View) -> None:
@@ -22,11 +23,15 @@ def resize(desk: Desk, view: View) -> None:
     target = max(view.demand.rps, desk.settings.idle_rps)
     held = served_rps(desk, view, view.serving, pool)
     numbers = {"demand_rps": view.demand.rps, "served_rps": held}
-    if _is_parked(desk, view):
+    if desk.claims and give_way(desk, view, target):
+        view.memory = changed(view.memory, shrink_since_s=None)
+        view.hold(Reason.YIELDED, **numbers)
+    elif _is_parked(desk, view):
         _park(desk, view)
     elif held < target:
         view.memory = changed(view.memory, shrink_since_s=None)
-        grow(desk, view, view.serving, target, numbers)
+        if not grow(desk, view, view.serving, target, numbers):
+            claim(desk, view, view.serving, target)
     elif _could_shrink(desk, view, target, pool):
         _shrink_in_time(desk, view, target, numbers)
     else:
