@@ -86,6 +86,7 @@ class Lane:
         latencies: of every answered request so far, seconds.
         late: answered later than the objective.
         failed: refused, timed out or lost with their replica.
+        early_late, early_failed: those of them that arrived before what is counted begins.
         offered: arrived so far.
     """
 
@@ -96,7 +97,9 @@ class Lane:
         physics: Physics,
         queue_limit: int,
         timeout_s: float,
+        counted_from: float = 0.0,
     ) -> None:
+        self._counted_from = counted_from
         self._arrivals = [*arrivals, math.inf]
         self._slo_s, self._queue_limit, self._timeout_s = slo_s, queue_limit, timeout_s
         self._physics, self._noise = physics, physics.noise()
@@ -104,7 +107,7 @@ class Lane:
         self._seq = 0
         self.waiting: deque[float] = deque()  # held in the gateway while no replica is there
         self.servers: list[Server] = []
-        self.offered = self.late = self.failed = 0
+        self.offered = self.late = self.failed = self.early_late = self.early_failed = 0
         self.latencies: list[float] = []
         self.in_flight = 0
         self.concurrency_s = 0.0  # integral of in-flight requests
@@ -153,7 +156,7 @@ class Lane:
                 if other < load:
                     best, load = server, other
         if best.active > self._queue_limit:
-            self.failed += 1
+            self._fail(arrival)
             return 0
         best.active += 1
         if best.arrived < 0.0:
@@ -176,6 +179,7 @@ class Lane:
         self.latencies.append(latency)
         if latency > self._slo_s:
             self.late += 1
+            self.early_late += server.arrived < self._counted_from
         server.active -= 1
         server.arrived = -1.0
         queue, expired = server.queue, 0
@@ -186,8 +190,12 @@ class Lane:
                 break
             server.active -= 1
             expired += 1
-        self.failed += expired
+            self._fail(arrival)
         return expired
+
+    def _fail(self, arrival: float) -> None:
+        self.failed += 1
+        self.early_failed += arrival < self._counted_from
 
     def set_speed(self, server: Server, sm: int, quota: int, slow: float, now: float) -> None:
         """Put another piece in force; the request in work goes on with what is left of it."""
@@ -212,19 +220,34 @@ class Lane:
         self.servers.append(server)
         waiting, self.waiting = self.waiting, deque()
         for arrival in waiting:
-            if now - arrival > self._timeout_s or not self._accept(arrival, now):
+            if now - arrival > self._timeout_s:
+                self._fail(arrival)
                 self.in_flight -= 1
-                self.failed += now - arrival > self._timeout_s
+            elif not self._accept(arrival, now):
+                self.in_flight -= 1
 
     def leave(self, server: Server) -> None:
         """Take a replica out of rotation; it finishes what is bound to it."""
         if server in self.servers:
             self.servers.remove(server)
 
+    def give_up(self) -> None:
+        """Count all that is in flight as failed."""
+        for arrival in self.waiting:
+            self._fail(arrival)
+        for server in {entry[3] for entry in self._heap if entry[2] == entry[3].version}:
+            self._lose(server)
+
+    def _lose(self, server: Server) -> None:
+        for arrival in server.queue:
+            self._fail(arrival)
+        if server.arrived >= 0.0:
+            self._fail(server.arrived)
+
     def kill(self, server: Server) -> None:
         """Lose a replica with everything bound to it."""
         self.leave(server)
-        self.failed += server.active
+        self._lose(server)
         self.in_flight -= server.active
         server.version += 1
         server.active = 0

@@ -93,7 +93,7 @@ def _drain(world: World, end: float) -> None:
             break
         world.advance(end + step)
     for deployment in world.deployments.values():
-        deployment.lane.failed += deployment.lane.in_flight
+        deployment.lane.give_up()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,7 @@ class _Count:
     """Counters of one service at one instant."""
 
     offered: int
-    late: int
-    failed: int
     answers: int
-    in_flight: int
     area_s: float
     larger_s: float
     scale_outs: int
@@ -120,10 +117,7 @@ def _counts(world: World) -> dict[str, _Count]:
         pods = [*d.gone, *d.pods.values()]
         found[name] = _Count(
             d.lane.offered,
-            d.lane.late,
-            d.lane.failed,
             len(d.lane.latencies),
-            d.lane.in_flight,
             sum(pod.area_s for pod in pods),
             sum(pod.larger_s for pod in pods),
             d.scale_outs,
@@ -142,11 +136,11 @@ def _outcome(deployment: Deployment, before: _Count, after: _Count) -> Outcome:
         if len(latencies)
         else (0.0, 0.0, 0.0)
     )
-    # Arrivals end with the measured time; lateness is known only after the drain.
+    # Lateness is known only after the drain; who came during the lead-in is not counted.
     return Outcome(
         lane.offered - before.offered,
-        lane.late - before.late,
-        lane.failed - before.failed,
+        lane.late - lane.early_late,
+        lane.failed - lane.early_failed,
         (after.area_s - before.area_s) / (132 * 100.0),
         after.larger_s - before.larger_s,
         p50,

@@ -66,6 +66,7 @@ class World:
             physics,
             settings.queue_limit,
             settings.timeout_s,
+            scenario.warmup_s,
         )
         return Deployment(load, lane, physics)
 
