@@ -45,14 +45,16 @@ QUOTA: Final = PREFIX + "quota"  # autoscaler: per cent of each quota window, "4
 MEMORY_LIMIT: Final = PREFIX + "memory-limit"  # autoscaler: bytes
 EPOCH: Final = PREFIX + "epoch"  # autoscaler: grows by one with every change of the allocation
 CAPACITY_RPS: Final = PREFIX + "capacity-rps"  # autoscaler: predicted, gateway weights
-IN_FORCE: Final = PREFIX + "in-force"  # node agent: JSON {"epoch","sm_groups","quota","at"}
+IN_FORCE: Final = PREFIX + "in-force"  # agent: {"epoch","sm_groups","quota","backend","at"}
 POD_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 SCHEDULING_GATE: Final = PREFIX + "placement"
 
 # --- written by the node agent on its Node --------------------------------------------------
-# JSON list of {"uuid","product","sm_count","sm_group_size","memory_bytes","backend","healthy"}
+# JSON list of {"uuid","product","sm_count","sm_group_size","memory_bytes","backend","reason",
+# "healthy"}
 NODE_GPUS: Final = PREFIX + "gpus"
+NODE_BACKEND: Final = PREFIX + "backend"  # label: "A", "B", "C", "mixed" or "none"
 NODE_LABEL: Final = PREFIX + "gpu-node"  # "true" on nodes dedicated to kserve-has
 NODE_TAINT: Final = PREFIX + "gpu-node"  # effect NoSchedule, value "true"
 
@@ -75,6 +77,9 @@ USAGE_FILE: Final = "usage"  # struct has_usage, written by the library's proces
 ENV_PRELOAD: Final = "LD_PRELOAD"
 ENV_VISIBLE_DEVICES: Final = "NVIDIA_VISIBLE_DEVICES"  # from GPU_UUID by downward API
 ENV_QUOTA_DIR: Final = "KSERVE_HAS_DIR"
+ENV_MPS_PIPES: Final = "CUDA_MPS_PIPE_DIRECTORY"
+MPS_VOLUME: Final = "kserve-has-mps"  # the node's folder of the MPS daemon's sockets
+MPS_DIR: Final = "/run/kserve-has-mps"  # where that volume is mounted
 ENV_EMULATOR_DIR: Final = "KSERVE_HAS_EMULATED_GPUS"  # folder of the emulated GPUs of a node
 SIDECAR_PORT: Final = 9402  # /metrics, /healthz of the sidecar
 

@@ -58,8 +58,11 @@ class Account:
 
 
 def live(slots: Iterable[UsageSlot], now_ns: int, stale_ns: int) -> list[UsageSlot]:
-    """Return the slots whose process has looked at its limits lately."""
-    return [slot for slot in slots if now_ns - slot.heartbeat_ns <= stale_ns]
+    """Return the slots whose process has looked at its limits lately.
+
+    A look in the future was one before the node was started anew: the clock began again.
+    """
+    return [slot for slot in slots if abs(now_ns - slot.heartbeat_ns) <= stale_ns]
 
 
 def in_force_since(slots: Iterable[UsageSlot], epoch: int, written_ns: int) -> int | None:

@@ -1,8 +1,8 @@
-"""A small HTTP server for ``/metrics`` and ``/healthz``."""
+"""A small HTTP server for ``/metrics``, ``/healthz`` and ``/readyz``."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -26,9 +26,14 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 @asynccontextmanager
 async def serving(
-    listen: tuple[str, int], registry: CollectorRegistry, unhealthy: Callable[[], str]
+    listen: tuple[str, int],
+    registry: CollectorRegistry,
+    unhealthy: Callable[[], str],
+    unready: Callable[[], str] | None = None,
 ) -> AsyncIterator[None]:
-    """Serve while the context lasts; ``unhealthy`` returns the reason, or nothing.
+    """Serve while the context lasts; the callables return a reason, or nothing.
+
+    ``unhealthy`` answers ``/healthz``, ``unready`` answers ``/readyz``; without it both are one.
 
     Raises:
         AgentError: the address cannot be listened on.
@@ -38,13 +43,17 @@ async def serving(
         headers = {"Content-Type": CONTENT_TYPE_LATEST}
         return web.Response(body=generate_latest(registry), headers=headers)
 
-    async def healthz(_: web.Request) -> web.Response:
-        reason = unhealthy()
-        return web.Response(text=reason or "ok", status=503 if reason else 200)
+    def answer(ask: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(_: web.Request) -> web.Response:
+            reason = ask()
+            return web.Response(text=reason or "ok", status=503 if reason else 200)
+
+        return handle
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/healthz", answer(unhealthy))
+    app.router.add_get("/readyz", answer(unready or unhealthy))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

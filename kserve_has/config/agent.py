@@ -9,7 +9,7 @@ from .fields import setting
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """How `kserve-has-agent` writes limits and waits for them to take effect."""
+    """How `kserve-has-agent` writes limits, waits for them and guards the MPS daemon."""
 
     quota_window_ms: float = setting(
         50.0,
@@ -62,4 +62,62 @@ class AgentSettings:
     )
     inventory_s: float = setting(
         30.0, unit="s", low=1, high=3600, why="how late the loss of a GPU may be noticed"
+    )
+    terminate_before_s: float = setting(
+        0.25,
+        unit="s",
+        low=0,
+        high=60,
+        why="launches have stopped for a quarter of a second by then: what still runs on the GPU "
+        "is taken off it through MPS, which took 10 ms, before kubelet kills the process",
+    )
+    mps_poll_ms: float = setting(
+        100.0,
+        unit="ms",
+        low=10,
+        high=10_000,
+        why="how late a fault may be seen; costs two stat calls, the daemon is not asked",
+    )
+    mps_status_s: float = setting(
+        30.0,
+        unit="s",
+        low=1,
+        high=3600,
+        why="the daemon is asked itself, in case its log says nothing; every question adds lines "
+        "to its log, which nobody rotates",
+    )
+    mps_victims: str = setting(
+        "end",
+        choices=("end", "report"),
+        why="until the last process that a fault has broken is gone, MPS admits no new one; "
+        "report leaves that to the liveness probes of the models",
+    )
+    victim_grace_s: float = setting(
+        1.0,
+        unit="s",
+        low=0,
+        high=60,
+        why="from SIGTERM to SIGKILL for a process whose CUDA calls all fail: time to answer the "
+        "requests it holds with an error",
+    )
+    ungated_warning_ratio: float = setting(
+        0.03,
+        low=0.001,
+        high=1,
+        why="launches that no gate saw make the quota wrong by their share; three per cent is "
+        "what the error bounds leave room for",
+    )
+    ungated_window_s: float = setting(
+        30.0,
+        unit="s",
+        low=1,
+        high=3600,
+        why="over so many seconds the share is taken, so that one launch is not news",
+    )
+    event_interval_s: float = setting(
+        300.0,
+        unit="s",
+        low=1,
+        high=86_400,
+        why="the same trouble of the same pod is told once in five minutes; metrics show it always",
     )

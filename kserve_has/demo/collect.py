@@ -17,7 +17,7 @@ from .timeline import Timeline
 DECISION: Final = "kserve_has_decision_seconds"
 TICK: Final = "kserve_has_tick_seconds"
 ADMISSION: Final = "kserve_has_webhook_admission_seconds"
-TO_IN_FORCE: Final = "kserve_has_agent_apply_seconds"
+TO_IN_FORCE: Final = "kserve_has_agent_resize_seconds"
 
 
 def metrics_urls() -> dict[str, list[str]]:

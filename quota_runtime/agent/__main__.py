@@ -22,6 +22,10 @@ from kserve_has.kube import KubeClient
 from ..serving import parse_listen, serving
 from .loop import AgentLoop
 from .metrics import AgentMetrics
+from .mps.__main__ import add_folders
+from .mps.control import Control
+from .mps.daemon import Daemon
+from .mps.guard import Guard
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,10 +56,25 @@ def _parser() -> argparse.ArgumentParser:
         type=parse_listen,
         default=("0.0.0.0", contract.AGENT_PORT),
         metavar="HOST:PORT",
-        help=f"of /metrics and /healthz, default 0.0.0.0:{contract.AGENT_PORT}",
+        help=f"of /metrics, /healthz and /readyz, default 0.0.0.0:{contract.AGENT_PORT}",
+    )
+    add_folders(parser)
+    parser.add_argument(
+        "--mps",
+        choices=("off", "adopt", "manage"),
+        default="off",
+        help="off: pods take turns on whole GPUs; adopt: use the MPS daemon that somebody else "
+        "runs; manage: start one where none answers. Default %(default)s",
     )
     parser.add_argument("--config", type=Path, help="settings as YAML")
     return parser
+
+
+def _guard(options: argparse.Namespace, settings: AgentSettings) -> Guard | None:
+    if options.mps == "off":
+        return None
+    control = Control(options.mps_pipes, options.mps_logs)
+    return Guard(Daemon(control, options.mps), settings)
 
 
 def _settings(path: Path | None) -> AgentSettings:
@@ -74,9 +93,11 @@ async def _run(options: argparse.Namespace, settings: AgentSettings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     registry = CollectorRegistry()
     async with KubeClient(options.kubeconfig, user_agent="kserve-has-agent") as client:
-        loop = AgentLoop(client, options.node, options.kubelet_root.resolve(), settings)
-        AgentMetrics(loop.keeper, registry)
-        async with serving(options.listen, registry, loop.unhealthy):
+        guard = _guard(options, settings)
+        root = options.kubelet_root.resolve()
+        loop = AgentLoop(client, options.node, root, settings, guard=guard)
+        AgentMetrics(loop.keeper, registry, guard)
+        async with serving(options.listen, registry, loop.unhealthy, loop.unready):
             await loop.run()
 
 

@@ -16,8 +16,9 @@ from kserve_has import contract
 from kserve_has.errors import AgentError
 from kserve_has.gpu import H200, GpuGeometry
 
+from .backend import Backend, Facts, MpsState, choose
+
 KNOWN: Final[Mapping[str, GpuGeometry]] = {H200.product: H200}
-GREEN_CONTEXT_DRIVER: Final = 555
 # CUDA cores per SM by compute capability; NVML counts cores, not SMs.
 _CORES_PER_SM: Final = {(7, 0): 64, (7, 5): 64, (8, 0): 64}
 _USUAL_CORES_PER_SM: Final = 128
@@ -28,13 +29,13 @@ class NodeGpu:
     """One GPU of this node.
 
     Attributes:
-        backend: "A" green contexts, "C" a partition fixed at start (older drivers).
+        backend: how it can be shared here, and why.
         healthy: NVML can still talk to it.
     """
 
     uuid: str
     geometry: GpuGeometry
-    backend: str = "A"
+    backend: Backend
     healthy: bool = True
 
     def as_unhealthy(self) -> NodeGpu:
@@ -52,7 +53,8 @@ def annotation(gpus: Mapping[str, NodeGpu]) -> str:
                 "sm_count": gpu.geometry.sm_count,
                 "sm_group_size": gpu.geometry.sm_group_size,
                 "memory_bytes": gpu.geometry.memory_bytes,
-                "backend": gpu.backend,
+                "backend": gpu.backend.name,
+                "reason": gpu.backend.reason,
                 "healthy": gpu.healthy,
             }
             for _, gpu in sorted(gpus.items())
@@ -60,20 +62,29 @@ def annotation(gpus: Mapping[str, NodeGpu]) -> str:
     )
 
 
-def discover() -> dict[str, NodeGpu]:
-    """Return the GPUs of this machine by uuid.
+def label(gpus: Mapping[str, NodeGpu]) -> str:
+    """Return the value of the label that names the backend of a node's GPUs."""
+    names = {gpu.backend.name for gpu in gpus.values()}
+    return names.pop() if len(names) == 1 else "mixed" if names else "none"
+
+
+def discover(mps: MpsState | None = None) -> dict[str, NodeGpu]:
+    """Return the GPUs of this machine by uuid, as they can be shared with this MPS daemon.
 
     Raises:
         AgentError: NVML is missing or fails, or nothing is known about the SMs of a GPU.
     """
     declared = _declared(os.environ.get(contract.ENV_EMULATOR_DIR, ""))
     with _nvml():
-        backend = _backend(_text(pynvml.nvmlSystemGetDriverVersion()))
+        driver = _text(pynvml.nvmlSystemGetDriverVersion())
         found = {}
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
-            geometry = declared.get(uuid) or _geometry(handle)
+            emulated = uuid in declared
+            geometry = declared[uuid] if emulated else _geometry(handle)
+            capability = (0, 0) if emulated else _capability(handle)
+            backend = choose(Facts(driver, capability, mps or MpsState(), emulated))
             found[uuid] = NodeGpu(uuid, geometry, backend)
     return found
 
@@ -112,7 +123,7 @@ def _geometry(handle: object) -> GpuGeometry:
     if known is not None:
         return GpuGeometry(product, known.sm_count, known.sm_group_size, memory_bytes)
     try:
-        capability = tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle))
+        capability = _capability(handle)
         cores = int(pynvml.nvmlDeviceGetNumGpuCores(handle))
     except pynvml.NVMLError as error:
         raise AgentError(f"nothing is known about the SMs of a {product}: {error}") from error
@@ -122,9 +133,9 @@ def _geometry(handle: object) -> GpuGeometry:
     return GpuGeometry(product, sm_count, group_size, memory_bytes)
 
 
-def _backend(driver: str) -> str:
-    major = int(driver.split(".", 1)[0]) if driver.split(".", 1)[0].isdigit() else 0
-    return "A" if major >= GREEN_CONTEXT_DRIVER else "C"
+def _capability(handle: object) -> tuple[int, int]:
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return int(major), int(minor)
 
 
 def _text(value: str | bytes) -> str:

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from kserve_has import contract
+from kserve_has.allocation import Allocation
 from kserve_has.config.agent import AgentSettings
 from kserve_has.errors import AgentError
 from kserve_has.kube import JsonObject, annotations_of, labels_of, uid_of
 
 from ..accounting import live
 from .arrange import Apply, Holding, Refuse, Wait, arrange, turns
+from .backend import Name, in_time, of_pod
 from .inventory import NodeGpu
 from .replica import Identity, Replica, limits_of, same
 from .wanted import (
     Wanted,
     acknowledged_epoch,
     acknowledgement,
+    is_exclusive,
     is_placed,
     parse_wanted,
 )
@@ -32,7 +35,8 @@ from .wanted import (
 _ROUNDS: Final = 4  # a shrink, what it frees, and what that frees in turn
 _FRESH_NS: Final = 1_000_000_000  # an acknowledgement so late may be polled for less often
 _POLL_S: Final = 0.02
-_GRACE_POLL_S: Final = 0.25  # how exactly the end of a grace period is met
+_IDLE_POLL_S: Final = 0.25
+_SOONEST_S: Final = 0.005
 _ENDED: Final = ("Succeeded", "Failed")
 
 
@@ -78,9 +82,11 @@ class Keeper:
         self._owed: dict[str, Acknowledgement] = {}
         self._pods: dict[str, JsonObject] = {}
         self._accounted_ns: int | None = None
+        self._wall_s = float("-inf")
 
     def step(self, pods: Iterable[JsonObject], now: Now) -> list[Acknowledgement]:
         """Bring all limit blocks in line; return what is in force and not yet acknowledged."""
+        self._wall_s = now.wall_s
         self._follow(pods, now)
         self._account(now)
         for _ in range(_ROUNDS):
@@ -96,6 +102,26 @@ class Keeper:
         if self._owed.get(sent.uid) == sent:
             del self._owed[sent.uid]
 
+    def under_mps(self) -> frozenset[str]:
+        """Return the pods whose processes are meant to be clients of the node's MPS daemon."""
+        return frozenset(
+            uid
+            for uid, replica in self.replicas.items()
+            if replica.written is not None and self._backend(replica) != "B"
+        )
+
+    def take_terminations(self) -> list[str]:
+        """Return the pods whose work must leave the GPU now; each is named once."""
+        due = [
+            uid
+            for uid in self.under_mps()
+            if self.replicas[uid].quiesced and not self.replicas[uid].terminated
+            if self._ends_within(self.replicas[uid], self._settings.terminate_before_s)
+        ]
+        for uid in due:
+            self.replicas[uid].terminated = True
+        return sorted(due)
+
     def next_step_s(self, now: Now) -> float:
         """Return after how many seconds the next step is due, whatever happens."""
         return min(
@@ -109,7 +135,14 @@ class Keeper:
             return self._settings.ack_poll_ms / 1e3 if fresh else _POLL_S
         if replica.written is None and not replica.complaint:
             return _POLL_S
-        return min(_GRACE_POLL_S, self._settings.accounting_s)
+        due_s = min(_IDLE_POLL_S, self._settings.accounting_s)
+        if replica.killed_at_s is not None and not replica.terminated:
+            settings = self._settings
+            before_s = (
+                settings.terminate_before_s if replica.quiesced else settings.quiesce_before_s
+            )
+            due_s = min(due_s, replica.killed_at_s - before_s - now.wall_s)
+        return max(_SOONEST_S, due_s)
 
     def _follow(self, pods: Iterable[JsonObject], now: Now) -> None:
         self._pods = {
@@ -125,14 +158,20 @@ class Keeper:
             replica = self.replicas.get(uid)
             if replica is None:
                 folder = Path(contract.kubelet_volume_dir(str(self._root), uid))
-                replica = self.replicas[uid] = Replica(identity_of(pod), folder, self._clock_ns)
-                replica.restore()
+                replica = Replica(identity_of(pod), folder, self._clock_ns)
+                replica.ungated.window_ns = int(self._settings.ungated_window_s * 1e9)
+                self.replicas[uid] = replica
+                gpu = self.gpus.get(annotations_of(pod)[contract.GPU_UUID])
+                stale_ns = int(self._settings.usage_stale_s * 1e9)
+                replica.restore(gpu.geometry if gpu else None, stale_ns)
             self._take(replica, pod, now)
 
     def _take(self, replica: Replica, pod: JsonObject, now: Now) -> None:
         """Note what a pod's annotations ask for, and whether it is about to be killed."""
-        replica.quiesced = replica.quiesced or _killed_soon(
-            pod, now.wall_s, self._settings.quiesce_before_s
+        replica.exclusive = is_exclusive(annotations_of(pod))
+        replica.killed_at_s = _killed_at_s(pod)
+        replica.quiesced = replica.quiesced or self._ends_within(
+            replica, self._settings.quiesce_before_s
         )
         try:
             wanted = parse_wanted(annotations_of(pod))
@@ -151,6 +190,14 @@ class Keeper:
             replica.wanted, replica.seen_ns = wanted, now.ns
             replica.waits_since_ns, replica.problem = None, ""
 
+    def _ends_within(self, replica: Replica, before_s: float) -> bool:
+        killed_at_s = replica.killed_at_s
+        return killed_at_s is not None and self._wall_s >= killed_at_s - before_s
+
+    def _backend(self, replica: Replica) -> Name:
+        gpu = self.gpus.get(replica.written.gpu_uuid) if replica.written else None
+        return of_pod(gpu.backend.name if gpu else "B", replica.exclusive)
+
     def _account(self, now: Now) -> None:
         due = (
             self._accounted_ns is None
@@ -162,6 +209,8 @@ class Keeper:
             try:
                 replica.read()
                 replica.account.take(replica.usage)
+                totals = replica.account.totals
+                replica.ungated.take(now.ns, totals["launches"], totals["ungated_launches"])
                 replica.unreadable = ""
             except AgentError as error:
                 replica.unreadable = str(error)
@@ -195,7 +244,7 @@ class Keeper:
                 self.on_resize(max(0, since_ns - replica.seen_ns) / 1e9)
             if acknowledged_epoch(annotations_of(self._pods[uid])) != wanted.epoch:
                 at_s = now.wall_s - (now.ns - since_ns) / 1e9
-                value = acknowledgement(wanted, at_s)
+                value = acknowledgement(wanted, self._backend(replica), at_s)
                 self._owed[uid] = Acknowledgement(uid, replica.identity, wanted.epoch, value)
 
     def _arrange(self, gpu: NodeGpu, now: Now) -> bool:
@@ -230,8 +279,15 @@ class Keeper:
         self, gpu: NodeGpu, members: Mapping[str, Replica], final: Mapping[str, Wanted]
     ) -> bool:
         window_ns = int(self._settings.quota_window_ms * 1e6)
+        spatial = {
+            uid: of_pod(gpu.backend.name, replica.exclusive) == "A"
+            for uid, replica in members.items()
+        }
         phases = turns(
-            {uid: wanted.allocation for uid, wanted in final.items()},
+            {
+                uid: wanted.allocation if spatial[uid] else _in_turns(wanted.allocation, gpu)
+                for uid, wanted in final.items()
+            },
             {uid: r.written.phase_ns for uid, r in members.items() if r.written is not None},
             window_ns,
         )
@@ -244,7 +300,7 @@ class Keeper:
                 window_ns=window_ns,
                 max_outstanding_ns=int(self._settings.max_outstanding_ms * 1e6),
                 phase_ns=phases[uid],
-                enforce_sm=gpu.backend == "A",
+                enforce_sm=spatial[uid],
                 quiesce=replica.quiesced,
             )
             if (same(replica.written, limits) and not replica.lost()) or not replica.present():
@@ -252,7 +308,7 @@ class Keeper:
             try:
                 # Who runs now decides whose acknowledgement is needed.
                 replica.read()
-                replica.write(limits, gpu.geometry)
+                replica.write(limits, gpu.geometry, wanted.allocation)
                 changed = True
             except AgentError as error:
                 replica.problem = str(error)
@@ -275,9 +331,15 @@ def _holding(uid: str, replica: Replica, gpu: NodeGpu, now_ns: int) -> Holding:
     return Holding(uid, wanted.allocation, replica.held(gpu.geometry), lingering, waits_s)
 
 
-def _killed_soon(pod: JsonObject, wall_s: float, before_s: float) -> bool:
-    """Whether the grace period of a deleted pod is almost over."""
+def _in_turns(allocation: Allocation, gpu: NodeGpu) -> Allocation:
+    """Return what a pod without a partition of its own occupies: all SMs, for less time."""
+    geometry = gpu.geometry
+    percent = max(1, in_time(allocation, geometry) // 10)
+    whole = (geometry.all_groups, geometry.sm_count)
+    return Allocation(allocation.gpu_uuid, *whole, percent, allocation.memory_bytes)
+
+
+def _killed_at_s(pod: JsonObject) -> float | None:
+    """Return when the grace period of a deleted pod ends, in seconds since the epoch."""
     stamp = pod["metadata"].get("deletionTimestamp")
-    if not stamp:
-        return False
-    return wall_s >= datetime.fromisoformat(stamp).timestamp() - before_s
+    return datetime.fromisoformat(stamp).timestamp() if stamp else None

@@ -16,11 +16,16 @@ from kserve_has.kube import ApiError, Informer, JsonObject, KubeClient
 from kserve_has.kube.informer import EventType
 from kserve_has.kube.resources import NODES, PODS
 
-from .inventory import NodeGpu, annotation, discover
+from .backend import MpsState
+from .events import EventWriter, Note
+from .inventory import NodeGpu, annotation, discover, label
 from .keeper import Acknowledgement, Keeper, Now
+from .mps.guard import Guard, Victim
+from .trouble import MPS_FAULT, Teller, Trouble, troubles
 
 log = logging.getLogger(__name__)
 RETRY_S = 0.5
+LONGEST_RETRY_S = 10.0
 # Bookmarks come about once a minute.
 SILENCE_S = 180.0
 
@@ -34,28 +39,48 @@ class AgentLoop:
         node: str,
         root: Path,
         settings: AgentSettings,
-        look: Callable[[], dict[str, NodeGpu]] = discover,
+        look: Callable[[MpsState | None], dict[str, NodeGpu]] = discover,
+        guard: Guard | None = None,
     ) -> None:
         self.keeper = Keeper(root, settings)
+        self.guard = guard
         self._client = client
         self._node = node
         self._settings = settings
         self._look = look
         self._changed = asyncio.Event()
         self._sending: dict[str, asyncio.Task[None]] = {}
-        self._complaints: dict[str, str] = {}
-        self._stepped_at = time.monotonic()
+        self._refused: dict[str, int] = {}
+        self._events = EventWriter(client, node)
+        self._teller = Teller(settings.event_interval_s)
+        self._mps_changed = asyncio.Event()
+        self._terminating: set[asyncio.Task[None]] = set()
+        self._stepped_at: float | None = None
         self._pods = Informer(
             client, PODS, field_selector=f"spec.nodeName={node}", on_event=self._notice
         )
 
     def unhealthy(self) -> str:
-        """Return what is wrong with the agent, empty when nothing is."""
-        if time.monotonic() - self._stepped_at > 10 * self._settings.accounting_s + 1:
+        """Return why the agent should be started again, empty when it should not.
+
+        An API server that is away is no reason: a restart would not bring it back.
+        """
+        stepped_at = self._stepped_at
+        if stepped_at is not None and time.monotonic() - stepped_at > self._patience_s:
             return "the loop stands still"
+        return ""
+
+    def unready(self) -> str:
+        """Return what the agent cannot do its work for lack of, empty when nothing."""
+        if self._stepped_at is None:
+            return "the pods of the node are not known yet"
         if self._pods.last_event_age() > SILENCE_S:
             return f"nothing heard from the API server for {self._pods.last_event_age():.0f} s"
-        return ""
+        return self.unhealthy()
+
+    @property
+    def _patience_s(self) -> float:
+        return 10 * self._settings.accounting_s + 1
 
     async def run(self) -> None:
         """Publish the node's GPUs, then keep its pods until cancelled.
@@ -63,13 +88,48 @@ class AgentLoop:
         Raises:
             AgentError: NVML does not work.
         """
-        self.keeper.gpus = self._look()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._pods.run())
-            group.create_task(self._publish())
-            # Half a picture would look like pods that are gone.
-            await self._pods.synced()
-            group.create_task(self._keep())
+        if self.guard is not None:
+            await self.guard.daemon.check()
+        self.keeper.gpus = self._look(self._mps_state())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pods.run())
+                group.create_task(self._publish())
+                group.create_task(self._events.run())
+                # Half a picture would look like pods that are gone.
+                await self._pods.synced()
+                group.create_task(self._keep())
+                if self.guard is not None:
+                    group.create_task(self._watch(self.guard))
+        finally:
+            # A request must not outlive the client it is made with.
+            left = [*self._sending.values(), *self._terminating]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    def _mps_state(self) -> MpsState | None:
+        return self.guard.daemon.state if self.guard is not None else None
+
+    async def _watch(self, guard: Guard) -> None:
+        while True:
+            before = guard.daemon.state
+            pods = self.keeper.under_mps()
+            busy = {uid for uid in pods if self.keeper.replicas[uid].is_at_work()}
+            for victim in await guard.step(pods, busy):
+                self._tell_of(victim)
+            if guard.daemon.state != before:
+                self._mps_changed.set()
+            await asyncio.sleep(self._settings.mps_poll_ms / 1e3)
+
+    def _tell_of(self, victim: Victim) -> None:
+        replica = self.keeper.replicas.get(victim.pod_uid or "")
+        if replica is None or victim.pod_uid is None:
+            log.warning("a fault under MPS broke process %d, which is not ours", victim.pid)
+            return
+        done = "it was ended" if victim.outcome == "ended" else "restart it"
+        message = f"a fault under MPS has broken the CUDA context of its process; {done}"
+        self._events.put(Note(replica.identity, victim.pod_uid, Trouble(MPS_FAULT, message)))
 
     async def _notice(self, _kind: EventType, _pod: JsonObject) -> None:
         self._changed.set()
@@ -82,11 +142,19 @@ class AgentLoop:
             self._stepped_at = time.monotonic()
             for acknowledgement in owed:
                 self._send(acknowledgement)
+            self._terminate()
             self._report()
             # Not wait_for: before Python 3.12 it may swallow a cancellation.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.keeper.next_step_s(now)):
                     await self._changed.wait()
+
+    def _terminate(self) -> None:
+        for uid in self.keeper.take_terminations():
+            if self.guard is not None:
+                task = asyncio.create_task(self.guard.terminate(uid))
+                self._terminating.add(task)
+                task.add_done_callback(self._terminating.discard)
 
     def _send(self, acknowledgement: Acknowledgement) -> None:
         if acknowledgement.uid not in self._sending:
@@ -103,37 +171,50 @@ class AgentLoop:
         try:
             await self._client.patch(PODS, identity.pod, {"metadata": metadata}, identity.namespace)
             self.keeper.acknowledged(acknowledgement)
+            self._refused.pop(acknowledgement.uid, None)
         except ApiError as error:
             if error.status in (404, 409, 422):
                 self.keeper.acknowledged(acknowledgement)  # the pod is gone
             else:
-                log.warning("acknowledging on %s: %s", identity.pod, error)
-                await asyncio.sleep(RETRY_S)
+                await self._wait_after(acknowledgement.uid, f"on {identity.pod}: {error}")
         finally:
             self._sending.pop(acknowledgement.uid, None)
             self._changed.set()
 
+    async def _wait_after(self, uid: str, words: str) -> None:
+        """Wait longer after each refusal, so that an API server that comes back finds peace."""
+        times = self._refused[uid] = self._refused.get(uid, 0) + 1
+        wait_s = min(LONGEST_RETRY_S, RETRY_S * 2 ** min(times - 1, 10))
+        log.warning("acknowledging %s; again in %.1f s", words, wait_s)
+        await asyncio.sleep(wait_s)
+
     async def _publish(self) -> None:
         """Keep the Node's list of GPUs current."""
-        published = ""
+        published: tuple[str, str] | None = None
         while True:
-            value = annotation(self.keeper.gpus)
+            value, backend = annotation(self.keeper.gpus), label(self.keeper.gpus)
             try:
-                if value != published:
-                    body = {"metadata": {"annotations": {contract.NODE_GPUS: value}}}
-                    await self._client.patch(NODES, self._node, body)
-                    published = value
+                if (value, backend) != published:
+                    metadata = {
+                        "annotations": {contract.NODE_GPUS: value},
+                        "labels": {contract.NODE_BACKEND: backend},
+                    }
+                    await self._client.patch(NODES, self._node, {"metadata": metadata})
+                    published = (value, backend)
             except ApiError as error:
                 log.warning("publishing the GPUs: %s", error)
                 await asyncio.sleep(RETRY_S)
                 continue
-            await asyncio.sleep(self._settings.inventory_s)
+            self._mps_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.inventory_s):
+                    await self._mps_changed.wait()
             self._refresh()
 
     def _refresh(self) -> None:
         """Look again; GPUs that NVML no longer answers for are kept, as not healthy."""
         try:
-            found = self._look()
+            found = self._look(self._mps_state())
         except AgentError as error:
             log.warning("%s", error)
             found = {}
@@ -143,7 +224,11 @@ class AgentLoop:
         }
 
     def _report(self) -> None:
-        for uid, replica in self.keeper.replicas.items():
-            if replica.complaint and self._complaints.get(uid) != replica.complaint:
-                log.warning("pod %s: %s", replica.identity.pod, replica.complaint)
-        self._complaints = {u: r.complaint for u, r in self.keeper.replicas.items()}
+        outside = self.guard.outside if self.guard is not None else frozenset()
+        highest = self._settings.ungated_warning_ratio
+        found = {
+            uid: troubles(replica.signs(outside_mps=uid in outside), highest)
+            for uid, replica in self.keeper.replicas.items()
+        }
+        for uid, trouble in self._teller.news(found, time.monotonic()):
+            self._events.put(Note(self.keeper.replicas[uid].identity, uid, trouble))

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from ..exposition import PREFIX, account_metrics
 from .inventory import NodeGpu
 from .keeper import Keeper
+from .mps.guard import Guard
 from .replica import Replica
 
 LABELS: Final = ("namespace", "pod", "service", "gpu_uuid")
@@ -31,14 +32,40 @@ _GAUGES: Final[Mapping[str, tuple[str, Callable[[Replica, int], float]]]] = {
     ),
     "epoch": ("Epoch of the limits written", lambda r, _: r.written.epoch if r.written else 0),
     "pending": ("1 while not every process follows the limits", lambda r, _: float(r.pending)),
+    "ungated_launch_ratio": (
+        "Share of recent launches that no gate saw",
+        lambda r, _: r.ungated.ratio,
+    ),
+}
+# metric -> (help, label of its parts, value or values of a guard)
+_MPS_COUNTERS: Final[Mapping[str, tuple[str, str, Callable[[Guard], Mapping[str, float]]]]] = {
+    "mps_faults": (
+        "Fatal errors under MPS, a lost daemon counted as one",
+        "",
+        lambda guard: {"": guard.faults},
+    ),
+    "mps_starts": ("MPS daemons started", "", lambda guard: {"": guard.daemon.starts}),
+    "mps_victims": (
+        "Processes found broken by a fault under MPS",
+        "outcome",
+        lambda guard: dict(guard.victims),
+    ),
+    "mps_terminations": (
+        "MPS clients taken off the GPU before their pod was killed",
+        "outcome",
+        lambda guard: dict(guard.terminated),
+    ),
 }
 
 
 class AgentMetrics(Collector):
     """Figures of all replicas, read when they are scraped."""
 
-    def __init__(self, keeper: Keeper, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, keeper: Keeper, registry: CollectorRegistry, guard: Guard | None = None
+    ) -> None:
         self._keeper = keeper
+        self._guard = guard
         self._resize = Histogram(
             PREFIX + "agent_resize_seconds",
             "From seeing a changed annotation to its being in force in every process",
@@ -70,6 +97,30 @@ class AgentMetrics(Collector):
                 refused.add_metric((*key, replica.complaint), 1)
         yield granted
         yield refused
+        yield _gpus(self._keeper.gpus)
+        if self._guard is not None:
+            yield from _mps(self._guard)
+
+
+def _gpus(gpus: Mapping[str, NodeGpu]) -> Metric:
+    family = GaugeMetricFamily(
+        PREFIX + "gpu_healthy",
+        "1 while NVML answers for the GPU",
+        labels=("gpu_uuid", "product", "backend"),
+    )
+    for uuid, gpu in sorted(gpus.items()):
+        family.add_metric((uuid, gpu.geometry.product, gpu.backend.name), float(gpu.healthy))
+    return family
+
+
+def _mps(guard: Guard) -> Iterator[Metric]:
+    up = float(guard.daemon.state.serving)
+    yield GaugeMetricFamily(PREFIX + "mps_up", "1 while the MPS daemon answers", value=up)
+    for name, (text, part, values) in _MPS_COUNTERS.items():
+        family = CounterMetricFamily(PREFIX + name, text, labels=(part,) if part else ())
+        for key, value in values(guard).items():
+            family.add_metric((key,) if part else (), value)
+        yield family
 
 
 def _labels(replica: Replica) -> tuple[str, ...]:

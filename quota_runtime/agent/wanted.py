@@ -73,7 +73,12 @@ def acknowledged_epoch(annotations: Mapping[str, str]) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def acknowledgement(wanted: Wanted, at_s: float) -> str:
+def is_exclusive(annotations: Mapping[str, str]) -> bool:
+    """Whether the pod must share no fault domain with others."""
+    return annotations.get(contract.ISOLATION) == "exclusive"
+
+
+def acknowledgement(wanted: Wanted, backend: str, at_s: float) -> str:
     """Return the value of the annotation that says what is in force since ``at_s`` (epoch)."""
     at = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds")
     return json.dumps(
@@ -81,6 +86,7 @@ def acknowledgement(wanted: Wanted, at_s: float) -> str:
             "epoch": wanted.epoch,
             "sm_groups": f"{wanted.allocation.sm_groups:#06x}",
             "quota": wanted.allocation.quota_percent,
+            "backend": backend,
             "at": at.replace("+00:00", "Z"),
         }
     )

@@ -19,6 +19,7 @@ from kserve_has.gpu import H200
 from kserve_has.kube import KubeClient
 from kserve_has.kube.resources import NODES, PODS
 from quota_runtime import region
+from quota_runtime.agent.backend import Backend
 from quota_runtime.agent.inventory import NodeGpu
 from quota_runtime.agent.loop import AgentLoop
 from quota_runtime.agent.metrics import AgentMetrics
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.stack
 
 ROOT = Path(__file__).parents[2]
 SPACE = "agent-test"
-GPU = NodeGpu("GPU-under-test", H200)
+GPU = NodeGpu("GPU-under-test", H200, Backend("A", "of a test"))
 AGENT = "10.244.99.1"
 
 
@@ -59,7 +60,7 @@ async def running(node):
     config = node.stack._assembly.identities.token("agent-under-test", token.strip())
     registry = CollectorRegistry()
     async with KubeClient(config) as client:
-        loop = AgentLoop(client, NODE, node.root, AgentSettings(), lambda: {GPU.uuid: GPU})
+        loop = AgentLoop(client, NODE, node.root, AgentSettings(), lambda _: {GPU.uuid: GPU})
         AgentMetrics(loop.keeper, registry)
         async with serving((AGENT, contract.AGENT_PORT), registry, loop.unhealthy):
             task = asyncio.create_task(loop.run())

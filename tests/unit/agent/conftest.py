@@ -7,10 +7,12 @@ from kserve_has import contract
 from kserve_has.config.agent import AgentSettings
 from kserve_has.gpu import GpuGeometry
 from quota_runtime import region
+from quota_runtime.agent.backend import Backend
 from quota_runtime.agent.inventory import NodeGpu
 from quota_runtime.agent.keeper import Keeper, Now
 
-GPU = NodeGpu("GPU-a", GpuGeometry("toy", sm_count=36, sm_group_size=8, memory_bytes=1000))
+TOY = GpuGeometry("toy", sm_count=36, sm_group_size=8, memory_bytes=1000)
+GPU = NodeGpu("GPU-a", TOY, Backend("A", "of a test"))
 WALL_S = 1_800_000_000.0
 
 
@@ -45,9 +47,9 @@ class Bench:
         self.resizes = []
         self.restart_agent()
 
-    def restart_agent(self):
+    def restart_agent(self, gpu=GPU):
         self.keeper = Keeper(self.root, AgentSettings(), lambda: self.ns)
-        self.keeper.gpus = {GPU.uuid: GPU}
+        self.keeper.gpus = {gpu.uuid: gpu}
         self.keeper.on_resize = self.resizes.append
 
     def folder(self, uid):

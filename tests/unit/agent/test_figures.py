@@ -2,9 +2,13 @@
 
 from prometheus_client import CollectorRegistry
 
+from kserve_has.demo.collect import TO_IN_FORCE
 from quota_runtime.accounting import Account, in_force_since, live
+from quota_runtime.agent.backend import MpsState
 from quota_runtime.agent.metrics import AgentMetrics
 from quota_runtime.region import Usage, UsageSlot
+
+from .mps_bench import MpsBench
 
 LABELS = {"namespace": "default", "pod": "pod-a", "service": "resnet", "gpu_uuid": "GPU-a"}
 
@@ -78,6 +82,33 @@ def test_resizes_are_observed_and_refusals_named(bench):
     bench.put("a", quota=60, epoch=1)
     bench.step()
     assert 1 == value("refused", reason="epoch 1 after 2: it must grow")
+
+
+def test_the_demo_reads_the_histogram_that_the_agent_exports(bench):
+    registry = CollectorRegistry()
+    AgentMetrics(bench.keeper, registry)
+    assert registry.get_sample_value(f"{TO_IN_FORCE}_count") is not None
+
+
+def test_gpus_and_the_daemon_are_exposed(bench, tmp_path):
+    registry = CollectorRegistry()
+    mps = MpsBench(tmp_path)
+    AgentMetrics(bench.keeper, registry, mps.guard)
+
+    def value(name, **labels):
+        return registry.get_sample_value(f"kserve_has_{name}", labels)
+
+    assert 1 == value("gpu_healthy", gpu_uuid="GPU-a", product="toy", backend="A")
+    assert (0, 0, 0) == (value("mps_up"), value("mps_faults_total"), value("mps_starts_total"))
+    mps.daemon.state, mps.guard.faults = MpsState(serving=True), 2
+    mps.guard.victims["ended"] += 3
+    mps.guard.terminated["done"] += 4
+    assert (1, 2, 3, 4) == (
+        value("mps_up"),
+        value("mps_faults_total"),
+        value("mps_victims_total", outcome="ended"),
+        value("mps_terminations_total", outcome="done"),
+    )
 
 
 def test_the_resize_histogram_counts_every_resize(bench):

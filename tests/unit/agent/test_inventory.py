@@ -8,7 +8,10 @@ from kserve_has.config import load
 from kserve_has.config.agent import AgentSettings
 from kserve_has.errors import AgentError, SettingsError
 from kserve_has.gpu import GpuGeometry
-from quota_runtime.agent.inventory import NodeGpu, annotation, discover
+from quota_runtime.agent.backend import Backend, MpsState
+from quota_runtime.agent.inventory import NodeGpu, annotation, discover, label
+
+MPS = MpsState(serving=True)
 
 
 class Memory:
@@ -41,9 +44,9 @@ def nvml(monkeypatch):
 
 
 def test_a_known_product_has_its_measured_split_and_the_memory_of_its_device(nvml):
-    gpu = discover()["GPU-1"]
+    gpu = discover(MPS)["GPU-1"]
     assert GpuGeometry("NVIDIA H200", 132, 8, 80 * 10**9) == gpu.geometry
-    assert "A" == gpu.backend
+    assert "A" == gpu.backend.name
 
 
 @pytest.mark.parametrize(
@@ -68,14 +71,21 @@ def test_an_unknown_product_is_described_by_its_cores(
 
 def test_an_old_driver_cannot_change_partitions_live(nvml):
     nvml(nvmlSystemGetDriverVersion=lambda: "535.183.01")
-    assert "C" == discover()["GPU-0"].backend
+    assert "C" == discover(MPS)["GPU-0"].backend.name
+
+
+def test_without_a_daemon_the_pods_take_turns(nvml):
+    assert "B" == discover()["GPU-0"].backend.name
+    assert "B" == discover(MpsState(why_not="it died"))["GPU-0"].backend.name
 
 
 def test_emulated_gpus_say_themselves_how_they_split(nvml, tmp_path, monkeypatch):
     entry = {"uuid": "GPU-0", "product": "p", "sm_count": 20, "sm_group_size": 2}
     (tmp_path / "gpus.json").write_text(json.dumps([entry | {"memory_bytes": 5}]))
     monkeypatch.setenv(contract.ENV_EMULATOR_DIR, str(tmp_path))
-    assert GpuGeometry("p", 20, 2, 5) == discover()["GPU-0"].geometry
+    gpus = discover()
+    assert GpuGeometry("p", 20, 2, 5) == gpus["GPU-0"].geometry
+    assert ("A", "B", "mixed") == (*(gpu.backend.name for gpu in gpus.values()), label(gpus))
 
 
 def test_without_nvml_the_error_says_what_is_needed(nvml):
@@ -89,7 +99,7 @@ def test_without_nvml_the_error_says_what_is_needed(nvml):
 
 def test_the_annotation_lists_the_gpus_in_order_with_their_health():
     geometry = GpuGeometry("p", 20, 2, 5)
-    gpus = {u: NodeGpu(u, geometry) for u in ("b", "a")}
+    gpus = {u: NodeGpu(u, geometry, Backend("A", "of a test")) for u in ("b", "a")}
     gpus["b"] = gpus["b"].as_unhealthy()
     found = json.loads(annotation(gpus))
     assert [("a", True), ("b", False)] == [(g["uuid"], g["healthy"]) for g in found]
@@ -100,8 +110,14 @@ def test_the_annotation_lists_the_gpus_in_order_with_their_health():
         "sm_group_size",
         "memory_bytes",
         "backend",
+        "reason",
         "healthy",
     } == (found[0].keys())
+
+
+def test_the_label_says_how_all_gpus_are_shared():
+    gpus = {u: NodeGpu(u, GpuGeometry("p", 20, 2, 5), Backend("C", "old")) for u in "ab"}
+    assert ("C", "none") == (label(gpus), label({}))
 
 
 def test_settings_outside_what_was_promised_are_refused():

@@ -277,3 +277,6 @@ def test_usage_of_another_release_is_reported_and_not_believed(bench):
     (bench.folder("a") / contract.USAGE_FILE).write_bytes(b"x" * region.USAGE_SIZE)
     bench.step(after_s=1.0)
     assert "another release" in bench.keeper.replicas["a"].complaint
+    bench.restart_agent()
+    bench.step()
+    assert "another release" in bench.keeper.replicas["a"].complaint

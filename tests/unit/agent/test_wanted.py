@@ -54,11 +54,12 @@ def test_a_pod_is_placed_once_it_has_a_gpu_and_an_epoch():
 
 
 def test_an_acknowledgement_is_read_back():
-    value = acknowledgement(parse_wanted(annotations()), 1_800_000_000.25)
+    value = acknowledgement(parse_wanted(annotations()), "A", 1_800_000_000.25)
     assert {
         "epoch": 3,
         "sm_groups": "0x0003",
         "quota": 40,
+        "backend": "A",
         "at": "2027-01-15T08:00:00.250000Z",
     } == json.loads(value)
     assert 3 == acknowledged_epoch({contract.IN_FORCE: value})
