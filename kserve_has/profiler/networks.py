@@ -59,7 +59,8 @@ def _vision(name: str) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         import torchvision  # an image server has it; a text server need not
 
-        return torchvision.models.get_model(name, weights=None)
+        module: nn.Module = torchvision.models.get_model(name, weights=None)
+        return module
 
     return build
 
