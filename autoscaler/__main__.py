@@ -21,7 +21,9 @@ from kserve_has.config.controller import ControllerSettings
 from kserve_has.config.policy import PolicySettings
 from kserve_has.errors import HasError, SettingsError
 from kserve_has.kube import KubeClient
+from kserve_has.latency import LatencyModel
 from kserve_has.latency.table import load_table
+from kserve_has.rapp.profiled import load_profiles
 
 from .controller.lease import Leadership
 from .controller.loop import Controller
@@ -106,9 +108,7 @@ async def _run(options: argparse.Namespace, settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     controller_settings = settings[0]
-    latency = load_table(
-        dtype=controller_settings.latency_dtype, mode=controller_settings.latency_mode
-    )
+    latency = latency_model(controller_settings)
     metrics = Metrics()
     reader = TrafficReader(options.prometheus_url, controller_settings)
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -126,6 +126,18 @@ async def _run(options: argparse.Namespace, settings: Settings) -> None:
                 group.create_task(controller.run())
         finally:
             await leadership.release()
+
+
+def latency_model(settings: ControllerSettings) -> LatencyModel:
+    """Return what decisions rest on: profiles where the settings name a folder, else the table.
+
+    Raises:
+        LatencyModelError: the folder holds no profiles, or one that cannot be trusted.
+
+    """
+    if settings.latency_profiles:
+        return load_profiles(Path(settings.latency_profiles))
+    return load_table(dtype=settings.latency_dtype, mode=settings.latency_mode)
 
 
 def _writer(path: Path | None) -> Callable[[str], None]:

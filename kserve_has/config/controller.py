@@ -106,3 +106,7 @@ class ControllerSettings:
     latency_mode: str = setting(
         "eager", choices=("eager", "graph"), why="how the measured networks were launched"
     )
+    latency_profiles: str = setting(
+        "",
+        why="folder of profiles made by `kserve-has profile`; empty: the packaged H200 table",
+    )

@@ -1,0 +1,127 @@
+"""Checking claims on anyone's data: four ways to hide points, one set of figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from .basis import Basis
+from .core import Vector
+from .heldout import answers, held_out_priors, surprises
+from .hierarchy import Points
+from .learn import Assumption, learn
+from .metrics import Answers, report
+from .network import FittedNetwork
+from .points import Table
+
+SPLITS: Final = ("random", "configuration", "model", "family")
+FOLDS: Final = 10
+TEST_SHARE: Final = 0.05  # of the random split, 10 % beside it for validation, as published
+CALIBRATION_SHARE: Final = 0.1
+_MOST_KNOTS: Final = 8
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be shown.
+
+    Attributes:
+        split: ``random``: 5 % of all rows are hidden; ``configuration``: all but ``points`` rows
+            of one network in ten are, its relatives known; ``model`` and ``family``: all but
+            ``points`` rows of networks whose model, or whole family, the prior never saw.
+        points: measured of a hidden network.
+        seed: of random choices.
+
+    """
+
+    split: str
+    points: int = 6
+    seed: int = 0
+
+
+def basis_for(table: Table) -> Basis:
+    """Return hats at the values a table has, thinned where it has many."""
+    every = list(table.networks.values())
+    columns: list[Vector] = [
+        np.concatenate([getattr(p, name) for p in every]) for name in ("batch", "sm")
+    ]
+    if table.has_quota:
+        columns.append(np.concatenate([p.quota for p in every]))
+    most = _MOST_KNOTS if len(columns) == 2 else 5
+    return Basis(tuple(_knots(np.unique(column), most) for column in columns))
+
+
+def evaluate(table: Table, task: Task) -> dict[str, Any]:
+    """Return the figures of one split, ready for ``metrics.json``."""
+    ways: dict[str, Callable[[Table, Task], dict[str, Answers]]] = {
+        "random": _random,
+        "configuration": lambda t, k: _held_out(t, k, str),
+        "model": lambda t, k: _held_out(t, k, str),
+        "family": lambda t, k: _held_out(t, k, lambda name: t.family[name]),
+    }
+    figures = report(ways[task.split](table, task), table.family)
+    about = {"split": task.split, "measured_points": task.points, "seed": task.seed}
+    return {**about, "noise_floor": table.noise_floor, **figures}
+
+
+def write(metrics: dict[str, Any], folder: Path) -> Path:
+    """Write ``metrics.json`` into a folder and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "metrics.json"
+    path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _knots(values: Vector, most: int) -> tuple[float, ...]:
+    if len(values) <= most:
+        return tuple(float(v) for v in values)
+    wanted = np.linspace(np.log(values[0]), np.log(values[-1]), most)
+    nearest = {float(values[np.argmin(np.abs(np.log(values) - w))]) for w in wanted}
+    return tuple(sorted(nearest))
+
+
+def _held_out(table: Table, task: Task, group_of: Callable[[str], str]) -> dict[str, Answers]:
+    """Return answers for networks the prior never saw; the bound comes from the other folds."""
+    priors = list(held_out_priors(table, basis_for(table), group_of, Assumption(), FOLDS))
+    above = [surprises(prior, table, names, task.points) for prior, names in priors]
+    found = {}
+    for index, (prior, names) in enumerate(priors):
+        others = [a for i, a in enumerate(above) if i != index] or above
+        deviations = float(np.quantile(np.concatenate(others), 0.95))
+        for name in names:
+            found[name] = answers(prior, table, name, task.points, deviations)
+    return found
+
+
+def _random(table: Table, task: Task) -> dict[str, Answers]:
+    """Return answers for hidden rows of networks whose other rows are known."""
+    draw = np.random.default_rng(task.seed)
+    hidden, kept, checked = {}, {}, {}
+    for name, points in sorted(table.networks.items()):
+        toss = draw.random(len(points))
+        hidden[name] = points.take(toss < TEST_SHARE)
+        checked[name] = points.take((toss >= TEST_SHARE) & (toss < TEST_SHARE + CALIBRATION_SHARE))
+        kept[name] = points.take(toss >= TEST_SHARE + CALIBRATION_SHARE)
+    basis = basis_for(table)
+    prior = learn(list(kept.values()), basis, use_quota=len(basis.knots) > 2)
+    fitted = {name: FittedNetwork.fit(prior, points, 1.0) for name, points in kept.items()}
+    above = [_surprise(fitted[name], points) for name, points in checked.items() if len(points)]
+    deviations = float(np.quantile(np.concatenate(above), 0.95)) if above else 2.0
+    found = {}
+    for name, points in hidden.items():
+        if len(points):
+            value, deviation = fitted[name].log_belief(points)
+            upper = np.exp(value + deviations * deviation)
+            found[name] = Answers(np.exp(points.log_ms), np.exp(value), upper)
+    return found
+
+
+def _surprise(network: FittedNetwork, points: Points) -> Vector:
+    value, deviation = network.log_belief(points)
+    surprise: Vector = (points.log_ms - value) / deviation
+    return surprise

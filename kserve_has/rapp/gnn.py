@@ -1,0 +1,106 @@
+"""RaPP as published (HAS-GPU, arXiv 2505.01968): attention over operators and an MLP over the graph.
+
+Operators carry 38 features: 16 of their kind (one-hot), 12 attributes of a convolution, the 4
+sizes of their weights and 6 measured times at 5 to 100 % of the SMs; batch and SM share are
+appended. Graphs carry 10: batch of the trace, multiply-adds, three operator counts and 5 measured
+latencies at quota 20 to 100 %; batch and quota are appended. The published network has width 512
+and 3 052 033 parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+NODE_FEATURES = 40
+GRAPH_FEATURES = 12
+ATTENTION_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Several operator graphs as one, without edges between them.
+
+    Attributes:
+        nodes: features of every operator, (nodes, 40).
+        edges: pairs (from, to) of operator indices, (2, edges).
+        owner: graph of each operator, ascending, (nodes,).
+        count: number of graphs.
+
+    """
+
+    nodes: torch.Tensor
+    edges: torch.Tensor
+    owner: torch.Tensor
+    count: int
+
+
+class GraphAttention(nn.Module):
+    """One-headed graph attention with self-loops (Velickovic et al., 2018)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(inputs, outputs, bias=False)
+        self.from_score = nn.Parameter(torch.empty(outputs))
+        self.to_score = nn.Parameter(torch.empty(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.normal_(self.from_score, std=outputs**-0.5)
+        nn.init.normal_(self.to_score, std=outputs**-0.5)
+
+    def forward(self, nodes: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+        """Return new features (nodes, outputs); ``edges`` must include the self-loops."""
+        sender, receiver = edges
+        projected = self.project(nodes)
+        score = functional.leaky_relu(
+            (projected @ self.from_score)[sender] + (projected @ self.to_score)[receiver], 0.2
+        )
+        # Softmax over the edges into each node; the shared maximum only keeps exp() in range.
+        weight = (score - score.max()).exp()
+        total = torch.zeros(len(nodes)).index_add(0, receiver, weight)
+        share = weight / total[receiver].clamp_min(1e-30)
+        mixed = torch.zeros_like(projected).index_add(
+            0, receiver, share[:, None] * projected[sender]
+        )
+        return mixed + self.bias
+
+
+class Rapp(nn.Module):
+    """The published network; ``width`` smaller than 512 is for machines without time."""
+
+    def __init__(self, width: int = 512) -> None:
+        super().__init__()
+        self.width = width
+        sizes = [NODE_FEATURES, *[width] * ATTENTION_LAYERS]
+        self.attention = nn.ModuleList(GraphAttention(a, b) for a, b in pairwise(sizes))
+        self.graph = _mlp([GRAPH_FEATURES, *[width] * 4], dropout=0.0)
+        self.head = _mlp([2 * width, *[width] * 4, width // 2], dropout=0.05)
+        self.out = nn.Linear(width // 2, 1)
+
+    def embed(self, graphs: Graphs) -> torch.Tensor:
+        """Return one vector a graph, the mean over its operators, (graphs, width)."""
+        loops = torch.arange(len(graphs.nodes)).expand(2, -1)
+        edges = torch.cat((graphs.edges, loops), dim=1)
+        x = graphs.nodes
+        for index, layer in enumerate(self.attention):
+            x = layer(x if index == 0 else x.relu(), edges)
+        total = x.new_zeros(graphs.count, self.width).index_add(0, graphs.owner, x)
+        return total / torch.bincount(graphs.owner, minlength=graphs.count)[:, None]
+
+    def forward(self, embedded: torch.Tensor, graph_features: torch.Tensor) -> torch.Tensor:
+        """Return positive latencies of queries: embedding and graph features, one a row."""
+        both = torch.cat((embedded, self.graph(graph_features)), dim=1)
+        return functional.softplus(self.out(self.head(both)))[:, 0]
+
+
+def _mlp(sizes: list[int], dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)

@@ -1,0 +1,90 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from kserve_has.cli.__main__ import main
+from kserve_has.errors import LatencyModelError
+from kserve_has.rapp.metrics import Answers, summary
+from kserve_has.rapp.points import family_of, read_table
+
+COLUMNS = ("model", "batch", "sm", "quota", "latency_ms")
+
+
+def write_rows(path, rows, columns=COLUMNS):
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path, made_up_network):
+    rows = []
+    for seed in range(6):
+        points = made_up_network(seed)
+        name = f"{'ab'[seed % 2]}{seed}"
+        for b, s, y in zip(points.batch, points.sm, points.log_ms, strict=True):
+            rows.append((name, int(b), int(s), 100, float(np.exp(y))))
+    return write_rows(tmp_path / "points.csv", rows)
+
+
+@pytest.mark.parametrize("split", ["random", "configuration", "model", "family"])
+def test_anyone_can_check_a_claim_on_data_of_their_own(table, split, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["rapp", "evaluate", "--points", str(table), "--split", split]
+    assert 0 == main([*command, "--measured", "5", "--out", str(out)])
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["mape"] < 0.2
+    assert 0.0 <= metrics["coverage"] <= 1.0
+    assert metrics["inflation"] > 0.9
+    assert {"mape", "p95", "coverage", "inflation"} <= set(next(iter(metrics["models"].values())))
+    assert "MAPE" in capsys.readouterr().out
+
+
+def test_errors_coverage_and_inflation_are_what_they_say():
+    measured = np.array([10.0, 10.0, 10.0, 20.0])
+    answers = Answers(measured, np.array([11.0, 10.0, 10.0, 18.0]), np.array([12, 9, 10, 25.0]))
+    figures = summary(answers)
+    assert pytest.approx(0.05) == figures["mape"]
+    assert pytest.approx(0.75) == figures["coverage"]
+    assert pytest.approx((1.2 + 0.9 + 1.0 + 1.25) / 4) == figures["inflation"]
+    assert pytest.approx(0.1) == figures["max"]
+
+
+def test_repeats_are_one_point_and_tell_the_noise(tmp_path):
+    rows = [("a", 1, 8, 100, 10.0), ("a", 1, 8, 100, 11.0), ("a", 1, 16, 100, 6.0)]
+    table = read_table(write_rows(tmp_path / "p.csv", rows))
+    assert 2 == len(table.networks["a"])
+    assert pytest.approx(0.1) == table.noise_floor
+    assert pytest.approx(10.5) == float(np.exp(table.networks["a"].log_ms[0]))
+
+
+def test_every_bad_row_is_named(tmp_path):
+    rows = [("a", 0, 8, 100, 1.0), ("a", 1, 8, 101, 1.0), ("a", 1, 8, 50, "nan"), ("a", 1, 8, 9, 2)]
+    with pytest.raises(LatencyModelError) as caught:
+        read_table(write_rows(tmp_path / "p.csv", rows))
+    for words in ("line 2: batch 0", "line 3: quota 101", "line 4: latency_ms nan"):
+        assert words in str(caught.value)
+
+
+def test_missing_columns_are_named(tmp_path):
+    path = write_rows(tmp_path / "p.csv", [("a", 1)], columns=("model", "batch"))
+    with pytest.raises(LatencyModelError, match="no column sm; found batch, model"):
+        read_table(path)
+
+
+def test_rows_are_chosen_by_how_networks_ran(tmp_path):
+    columns = (*COLUMNS, "mode")
+    rows = [("a", 1, 8, 100, 10.0, "eager"), ("a", 1, 8, 100, 2.0, "graph")]
+    path = write_rows(tmp_path / "p.csv", rows, columns)
+    assert pytest.approx(np.log(2.0)) == read_table(path, mode="graph").networks["a"].log_ms[0]
+    with pytest.raises(LatencyModelError, match="no rows"):
+        read_table(path, mode="other")
+
+
+def test_families_come_from_names():
+    names = ("resnet50", "wide_resnet50_2", "efficientnet_b4")
+    assert ["resnet", "wide_resnet", "efficientnet"] == [family_of(n) for n in names]
