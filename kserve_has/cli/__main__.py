@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from .. import errors
 from ..demo.command import add_demo
+from ..profiler.command import add_profile
 from ..rapp.command import add_rapp
 from .settings import add_settings
 from .status import add_status
@@ -39,6 +40,7 @@ def build_parser(plugins: Iterable[Callable[[Subparsers], None]] = ()) -> argpar
     add_demo(subparsers)
     add_status(subparsers)
     add_settings(subparsers)
+    add_profile(subparsers)
     add_rapp(subparsers)
     for add in plugins:
         add(subparsers)

@@ -82,11 +82,16 @@ class Profile:
         return Points(batch, sm, quota, np.log(ms))
 
 
+def path_of(profile: Profile, folder: Path) -> Path:
+    """Return the usual path of a profile."""
+    gpu = profile.gpu.replace(" ", "-")
+    return folder / f"{profile.model}_{gpu}_{profile.dtype}-{profile.mode}{SUFFIX}"
+
+
 def write(profile: Profile, folder: Path) -> Path:
     """Write a profile under its usual name and return the path."""
     folder.mkdir(parents=True, exist_ok=True)
-    gpu = profile.gpu.replace(" ", "-")
-    path = folder / f"{profile.model}_{gpu}_{profile.dtype}-{profile.mode}{SUFFIX}"
+    path = path_of(profile, folder)
     document = {"format": FORMAT, **asdict(profile)}
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -94,8 +99,8 @@ def write(profile: Profile, folder: Path) -> Path:
     return path
 
 
-def read(path: Path) -> Profile:
-    """Return a profile.
+def read(path: Path, *, unfinished: bool = False) -> Profile:
+    """Return a profile; one whose measuring was interrupted only where ``unfinished`` is set.
 
     Raises:
         LatencyModelError: with every problem of the file.
@@ -106,6 +111,8 @@ def read(path: Path) -> Profile:
     except (OSError, ValueError) as error:
         raise LatencyModelError(f"{path} is no profile: {error}") from error
     problems = _problems(document)
+    if not (problems or unfinished or document["card"].get("complete", True)):
+        problems = ["measuring was interrupted; the same command continues it"]
     if problems:
         model = document.get("model", "MODEL") if isinstance(document, dict) else "MODEL"
         raise LatencyModelError(f"{path}: {'; '.join(problems)}; {REPAIR.format(model=model)}")

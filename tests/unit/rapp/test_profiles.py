@@ -135,3 +135,10 @@ def test_neither_the_autoscaler_nor_the_command_line_imports_torch():
     code = "import sys, autoscaler.__main__, kserve_has.cli.__main__; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == done.stdout.strip()
+
+
+def test_an_interrupted_profile_is_only_continued(profile, tmp_path):
+    path = write(replace(profile, card={**profile.card, "complete": False}), tmp_path)
+    with pytest.raises(LatencyModelError, match="interrupted; the same command continues it"):
+        read(path)
+    assert profile.points == read(path, unfinished=True).points
