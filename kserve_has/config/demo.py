@@ -12,7 +12,7 @@ class DemoSettings:
     """How the demo loads the samples and how long it waits for them."""
 
     seconds: float = setting(
-        150.0, unit="s", low=10, high=3600, why="set-up, run and report stay under five minutes"
+        165.0, unit="s", low=10, high=3600, why="set-up, run and report stay under five minutes"
     )
     lead_in_s: float = setting(
         15.0,
@@ -21,8 +21,21 @@ class DemoSettings:
         high=120,
         why="services in use do not start at full load; not counted",
     )
+    speed: float = setting(
+        12.0,
+        low=0.1,
+        high=100,
+        why="what the trace's rate does in half an hour, a rise and a fall by half, fits the run",
+    )
     resnet50_factor: float = setting(
         6.0, low=0.01, high=1000, why="what both model servers' Python can serve on two cores"
+    )
+    scale_in_after_s: float = setting(
+        10.0,
+        unit="s",
+        low=0,
+        high=3600,
+        why="a third of the autoscaler's default: the run is short, and so are its calm stretches",
     )
     bert_base_384_factor: float = setting(
         3.0, low=0.01, high=1000, why="the same, at half of the other service's rate"

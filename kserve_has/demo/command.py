@@ -36,13 +36,13 @@ def add_demo(subparsers: Subparsers) -> None:
         "decided, and write a report. Everything is gone afterwards but the results' folder.",
         epilog="The exit status says whether the stack worked, not whether objectives held.",
     )
-    parser.add_argument("--seconds", type=float, help="length of the measured run (default 150)")
+    parser.add_argument("--seconds", type=float, help="length of the measured run (default 165)")
     parser.add_argument(
         "--load",
         type=Path,
         metavar="FILE",
         help="CSV with columns t_s,rps offered to every service as it is (default: the Azure LLM "
-        "2023 conversation trace, for each service its most varied span, scaled)",
+        "2023 conversation trace, for each service its liveliest span, sped up and scaled)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"results' folder (default {DEFAULT_OUT}/<time>)"
@@ -142,7 +142,8 @@ def _inside(args: argparse.Namespace, settings: DemoSettings, source: trace.Trac
     )
     with ExitStack() as cleanup:
         with shown("local stack") as report:
-            options = StackOptions("full", out, report=report)
+            autoscaler = {"policy": {"scale_in_after_s": settings.scale_in_after_s}}
+            options = StackOptions("full", out, autoscaler=autoscaler, report=report)
             stack = cleanup.enter_context(LocalStack.up(options))
         raw = asyncio.run(Run(stack, out, settings).go(order, display))
         with shown("report") as report:

@@ -32,6 +32,7 @@ class Load:
     Attributes:
         trace: the rate offered, lead-in included, already scaled.
         factor: what the source's rates were multiplied by.
+        speed: how many times faster than it was recorded the source is played.
         from_s: second of the source at which the measured part begins.
         due_s: due times relative to the measured start; negative in the lead-in.
 
@@ -41,6 +42,7 @@ class Load:
     model: str
     trace: Trace
     factor: float
+    speed: float
     from_s: float
     due_s: tuple[float, ...]
 
@@ -59,21 +61,23 @@ def plan_loads(
         services: who gets a load, in order.
         source: the rates.
         seconds: length of the measured part.
-        settings: factors, lead-in and seed.
-        whole: send every service the source from its start at factor 1 (a file of the user's);
-            otherwise each gets its own most varied span, scaled by its model's factor.
+        settings: speed, factors, lead-in and seed.
+        whole: send every service the source from its start as it is (a file of the user's);
+            otherwise each gets its own liveliest span, sped up and scaled by its model's factor.
 
     """
     loads: list[Load] = []
     taken: list[tuple[float, float]] = []
+    speed = 1.0 if whole else settings.speed
+    source = source.hastened(speed)
     for index, (service, model) in enumerate(services):
-        from_s = 0.0 if whole else source.most_varied_start(seconds, avoid=taken)
+        from_s = 0.0 if whole else source.liveliest_start(seconds, avoid=taken)
         taken.append((from_s, from_s + seconds))
         factor = 1.0 if whole else settings.factor(service.served_model)
         trace = source.cut(from_s, seconds).scaled(factor).led_in(settings.lead_in_s)
         due = arrivals(trace, process="poisson", seed=settings.seed + index)
         shifted = tuple(t - settings.lead_in_s for t in due)
-        loads.append(Load(service, model, trace, factor, from_s, shifted))
+        loads.append(Load(service, model, trace, factor, speed, from_s * speed, shifted))
     return loads
 
 

@@ -80,7 +80,7 @@ def _about(summary: Mapping[str, Any]) -> str:
     run = summary["run"]
     loads = "; ".join(
         f"{s['service']}: {s['load']['source']} from second {s['load']['from_s']:.0f}, "
-        f"rates times {s['load']['factor']:g}, mean {s['load']['mean_rps']:.1f}/s"
+        f"played {s['load']['speed']:g} times as fast, rates times {s['load']['factor']:g}, mean {s['load']['mean_rps']:.1f}/s"
         for s in summary["services"]
     )
     return (

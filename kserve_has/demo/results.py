@@ -45,6 +45,7 @@ def summary_of(
                 "source": order.source_name,
                 "from_s": load.from_s,
                 "factor": load.factor,
+                "speed": load.speed,
                 "mean_rps": round(load.trace.mean_rps(), 3),
             },
         }

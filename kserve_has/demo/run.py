@@ -123,7 +123,7 @@ class Run:
     async def _answers(self, session: aiohttp.ClientSession, service: Service, model: str) -> bool:
         if not service.ready:
             return False
-        load = Load(service, model, Trace((0.0,), (1.0,), 1.0), 1.0, 0.0, ())
+        load = Load(service, model, Trace((0.0,), (1.0,), 1.0), 1.0, 1.0, 0.0, ())
         plan = plan_of(load, self._stack.gateway_url, self._settings)
         headers = {"Host": plan.host, "Content-Type": "application/json"}
         try:

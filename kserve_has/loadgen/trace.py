@@ -14,7 +14,7 @@ from ..errors import TraceError
 
 HEADER: Final = ["t_s", "rps"]
 HIGHEST_RPS: Final = 100_000.0
-SMOOTH_S: Final = 10
+SMOOTH_S: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Trace:
     def scaled(self, factor: float) -> Trace:
         """Return the trace with every rate multiplied by one factor."""
         return Trace(self.starts_s, tuple(rate * factor for rate in self.rates_rps), self.end_s)
+
+    def hastened(self, speed: float) -> Trace:
+        """Return the trace played ``speed`` times as fast: its rates stay, its steps shorten."""
+        starts = tuple(start / speed for start in self.starts_s)
+        return Trace(starts, self.rates_rps, self.end_s / speed)
 
     def cut(self, start_s: float, seconds: float) -> Trace:
         """Return ``seconds`` of the trace from ``start_s``, beginning at 0.
@@ -67,15 +72,18 @@ class Trace:
         total = sum(r * (self._end_of(i) - self.starts_s[i]) for i, r in enumerate(self.rates_rps))
         return total / self.end_s
 
-    def most_varied_start(self, seconds: float, avoid: Sequence[tuple[float, float]] = ()) -> float:
-        """Return where the cut of ``seconds`` begins whose ten-second mean rate varies most.
+    def liveliest_start(self, seconds: float, avoid: Sequence[tuple[float, float]] = ()) -> float:
+        """Return where the cut of ``seconds`` begins whose mean rate rises and falls the most.
+
+        The rate is taken over stretches of twenty seconds; a cut counts by the lesser of its rise
+        from the first stretch to the highest and its fall from there to the last.
 
         Args:
             seconds: length of the cut.
             avoid: (start, end) spans that the cut may not touch, unless nothing else is left.
 
         """
-        per_second = [self.rates_rps[self._step_at(t)] for t in range(int(self.end_s))]
+        per_second = self._per_second()
         length = min(int(seconds), len(per_second))
         smooth = _moving_mean(per_second, min(SMOOTH_S, length))
         candidates = range(len(per_second) - length + 1)
@@ -85,7 +93,16 @@ class Trace:
             if all(start + length <= low or start >= high for low, high in avoid)
         ]
         width = max(1, length - SMOOTH_S + 1)
-        return float(max(free or candidates, key=lambda s: _variance(smooth[s : s + width])))
+        return float(max(free or candidates, key=lambda s: _hill(smooth[s : s + width])))
+
+    def _per_second(self) -> list[float]:
+        """Return the mean rate of every whole second."""
+        means = [0.0] * int(self.end_s)
+        for index, (start, rate) in enumerate(zip(self.starts_s, self.rates_rps, strict=True)):
+            end = min(self._end_of(index), len(means))
+            for second in range(int(start), math.ceil(end)):
+                means[second] += rate * (min(end, second + 1) - max(start, second))
+        return means
 
     def _step_at(self, t_s: float) -> int:
         low, high = 0, len(self.starts_s) - 1
@@ -185,6 +202,6 @@ def _moving_mean(values: Sequence[float], width: int) -> list[float]:
     return means
 
 
-def _variance(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return sum((value - mean) ** 2 for value in values) / len(values)
+def _hill(values: Sequence[float]) -> float:
+    highest = max(values)
+    return min(highest - values[0], highest - values[-1])

@@ -63,7 +63,12 @@ def test_table_summary_and_report_agree_and_the_folder_comes_last(finished):
 
 def test_what_was_measured_is_there(finished):
     measured = finished.summary()["measured"]
-    for name in ("decision (ms)", "webhook admission (ms)"):
+    names = (
+        "decision (ms)",
+        "webhook admission (ms)",
+        "annotation to in force, by the agents (ms)",
+    )
+    for name in names:
         assert measured[name]["count"] > 0
         assert measured[name]["p50"] is not None
     memory = measured["highest resident memory (MiB)"]

@@ -26,9 +26,10 @@ def both(source=None, **changes):
 def test_each_service_gets_its_own_span_scaled_by_its_models_factor():
     bert, resnet = both()
     assert (bert.factor, resnet.factor) == (3.0, 6.0)
-    assert abs(bert.from_s - resnet.from_s) >= 60
+    assert abs(bert.from_s - resnet.from_s) >= 60 * SETTINGS.speed
     measured = [due for due in resnet.due_s if due >= 0]
-    expected = bundled().cut(resnet.from_s, 60).mean_rps() * 6 * 60
+    spanned = 60 * SETTINGS.speed
+    expected = bundled().cut(resnet.from_s, spanned).mean_rps() * 6 * 60
     assert len(measured) == pytest.approx(expected, rel=0.15)
 
 
@@ -36,6 +37,8 @@ def test_a_file_of_the_users_is_offered_to_every_service_as_it_is():
     flat = Trace((0.0,), (10.0,), 60.0)
     bert, resnet = both(flat, whole=True)
     assert (bert.factor, bert.from_s, resnet.factor, resnet.from_s) == (1.0, 0.0, 1.0, 0.0)
+    assert bert.speed == 1.0
+    assert sum(0 <= due < 60 for due in bert.due_s) == pytest.approx(600, rel=0.15)
     assert bert.due_s != resnet.due_s
 
 

@@ -60,16 +60,29 @@ def test_the_mean_weighs_steps_by_their_length():
     assert Trace((0.0, 1.0), (4.0, 1.0), 4.0).mean_rps() == pytest.approx(7 / 4)
 
 
-def test_the_most_varied_cut_holds_the_step_and_can_be_kept_off_a_span():
-    rates = (1.0,) * 60 + (9.0,) * 60 + (9.5,) * 60
-    trace = Trace(tuple(float(t) for t in range(180)), rates, 180.0)
-    start = trace.most_varied_start(40)
-    assert 20 < start < 60
-    other = trace.most_varied_start(40, avoid=[(start, start + 40)])
-    assert other + 40 <= start or other >= start + 40
+def test_the_liveliest_cut_holds_the_hill_and_can_be_kept_off_a_span():
+    rates = (1.0,) * 60 + (9.0,) * 60 + (1.0,) * 60 + (3.0,) * 60 + (1.0,) * 60
+    trace = Trace(tuple(float(t) for t in range(300)), rates, 300.0)
+    start = trace.liveliest_start(100)
+    assert start < 60
+    assert start + 100 >= 120
+    other = trace.liveliest_start(100, avoid=[(start, start + 100)])
+    assert start + 100 <= other < 180
+    assert other + 100 >= 240
 
 
 def test_the_bundled_trace_is_an_hour_of_whole_seconds():
     trace = bundled()
     assert trace.end_s == 3502
     assert trace.mean_rps() == pytest.approx(5.53, abs=0.01)
+
+
+def test_hastening_shortens_time_and_leaves_rates():
+    assert STEPS.hastened(2.0) == Trace((0.0, 0.5, 1.0), (1.0, 2.0, 4.0), 1.5)
+
+
+def test_the_liveliest_cut_looks_at_all_of_every_second():
+    # Every second begins alike; the hill is in what follows.
+    rates = (5.0, 5.0) * 60 + (5.0, 45.0) * 20 + (5.0, 5.0) * 60
+    trace = Trace(tuple(0.5 * t for t in range(280)), rates, 140.0)
+    assert 20 < trace.liveliest_start(60) < 60
