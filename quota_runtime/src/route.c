@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "exports.h"
@@ -60,16 +61,16 @@ static void *real_of(size_t index)
     return ((void **)&has_real)[index];
 }
 
-/* A test build leaves single hooks out, to see that a test notices. */
+/* A test build leaves single hooks out, to see that a test notices. HAS_DISABLED is an expression. */
 static void read_disabled(void)
 {
 #ifdef HAS_DISABLED
-    static const char list[] = "," HAS_DISABLED ",";
-    for (size_t i = 0; i < ENTRIES; i++) {
-        const char *at = strstr(list, entries[i].name);
+    const char *list = HAS_DISABLED;
+    for (size_t i = 0; list && i < ENTRIES; i++) {
         size_t length = strlen(entries[i].name);
-        if (at && at[-1] == ',' && at[length] == ',')
-            disabled[i / 64] |= 1ull << i % 64;
+        for (const char *at = list; (at = strstr(at, entries[i].name)); at += length)
+            if ((at == list || at[-1] == ',') && (at[length] == ',' || !at[length]))
+                disabled[i / 64] |= 1ull << i % 64;
     }
 #endif
 }

@@ -1,0 +1,179 @@
+/* A libcuda.so.1 that does nothing and remembers every call: which entry, with which words.
+ *
+ * Made from the same list as the hooks, so it has every entry, those that no emulator has as well.
+ */
+#include "recorder.h"
+
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+static struct record record;
+static uint64_t handles = 0x100000; /* of what the driver makes */
+
+EXPORT struct record *hasRecord(void)
+{
+    return &record;
+}
+
+static void note(const char *name, int count, const uint64_t *words, const unsigned *sizes)
+{
+    struct seen *seen = &record.last[record.total++ % 256];
+    *seen = (struct seen){.name = name, .count = count};
+    memcpy(seen->word, words, (size_t)count * sizeof *words);
+    memcpy(seen->size, sizes, (size_t)count * sizeof *sizes);
+}
+
+#define WORD(x)                                                                                   \
+    ({                                                                                            \
+        uint64_t word_ = 0;                                                                       \
+        __typeof__(x) value_ = (x);                                                               \
+        memcpy(&word_, &value_, sizeof value_);                                                   \
+        word_;                                                                                    \
+    })
+#define SIZE(x) sizeof(x)
+#define NOTE(name, arguments)                                                                     \
+    do {                                                                                          \
+        uint64_t words[] = {MAP(WORD, INSIDE arguments)};                                         \
+        unsigned sizes[] = {MAP(SIZE, INSIDE arguments)};                                         \
+        note(#name, (int)(sizeof words / sizeof words[0]), words, sizes);                         \
+    } while (0)
+
+/* Results that a hook reads. Everything else succeeds and changes nothing. */
+static CUresult answer(const char *name, const uint64_t *words)
+{
+    static const char *const makers[] = {
+        "cuMemAlloc_v2", "cuMemAllocPitch_v2", "cuMemAllocManaged", "cuMemAllocAsync",
+        "cuMemAllocAsync_ptsz", "cuMemAllocFromPoolAsync", "cuMemAllocFromPoolAsync_ptsz",
+        "cuMemCreate", "cuArrayCreate_v2", "cuArray3DCreate_v2", "cuMipmappedArrayCreate",
+        "cuGraphInstantiate", "cuGraphInstantiate_v2", "cuGraphInstantiateWithFlags",
+        "cuGraphInstantiateWithParams", "cuGraphInstantiateWithParams_ptsz",
+        "cuDevicePrimaryCtxRetain", "cuCtxCreate_v2", "cuCtxCreate_v3", "cuCtxCreate_v4",
+    };
+    for (unsigned i = 0; i < sizeof makers / sizeof makers[0]; i++)
+        if (strcmp(name, makers[i]) == 0 && words[0])
+            *(uint64_t *)words[0] = handles += 64;
+    if (strncmp(name, "cuStreamEndCapture", 18) == 0)
+        *(uint64_t *)words[1] = handles += 64;
+    if (strncmp(name, "cuStreamIsCapturing", 19) == 0)
+        *(CUstreamCaptureStatus *)words[1] = CU_STREAM_CAPTURE_STATUS_NONE;
+    if (strcmp(name, "cuMemAllocPitch_v2") == 0)
+        *(size_t *)words[1] = (words[2] + 511) / 512 * 512;
+    if (strcmp(name, "cuMemRetainAllocationHandle") == 0)
+        *(uint64_t *)words[0] = words[1];
+    if (strcmp(name, "cuMemGetInfo_v2") == 0)
+        *(size_t *)words[0] = *(size_t *)words[1] = 1ull << 37;
+    if (strncmp(name, "cuGetProcAddress", 16) == 0)
+        *(void **)words[1] = hasRecord; /* nothing anybody knows */
+    return CUDA_SUCCESS;
+}
+
+#define ENTRY(name, parameters, arguments)                                                        \
+    EXPORT CUresult name parameters                                                               \
+    {                                                                                             \
+        uint64_t words[] = {MAP(WORD, INSIDE arguments)};                                         \
+        NOTE(name, arguments);                                                                    \
+        return answer(#name, words);                                                              \
+    }
+
+#define H(name, kind, parameters, arguments) ENTRY(name, parameters, arguments)
+#define P(name, kind, parameters, arguments)                                                      \
+    ENTRY(name, parameters, arguments) ENTRY(name##_ptsz, parameters, arguments)
+#define S P
+#define D(name, kind, parameters, arguments)                                                      \
+    ENTRY(name, parameters, arguments) ENTRY(name##_ptds, parameters, arguments)
+#include "../../../quota_runtime/include/has_entries.def"
+
+/* --- what the library uses itself ---------------------------------------------------------- */
+
+EXPORT CUresult cuCtxGetCurrent(CUcontext *context)
+{
+    *context = NULL;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuCtxSetCurrent(CUcontext context)
+{
+    (void)context;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDeviceGetCount(int *count)
+{
+    *count = 1;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDeviceGet(CUdevice *device, int index)
+{
+    *device = index;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device)
+{
+    (void)attribute, (void)device;
+    *value = SM_COUNT;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuEventCreate(CUevent *event, unsigned flags)
+{
+    (void)flags;
+    *event = (CUevent)(handles += 64);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuEventQuery(CUevent event)
+{
+    (void)event;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to)
+{
+    static float later; /* every batch takes a millisecond */
+    (void)from, (void)to;
+    *ms = later += 1;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuStreamGetFlags(CUstream stream, unsigned *flags)
+{
+    (void)stream;
+    *flags = CU_STREAM_NON_BLOCKING;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDeviceGetDevResource(CUdevice device, CUdevResource *resource, int type)
+{
+    (void)device;
+    resource->type = type;
+    resource->sm.smCount = SM_COUNT;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDevSmResourceSplitByCount(CUdevResource *groups, unsigned *count,
+                                            const CUdevResource *all, CUdevResource *rest,
+                                            unsigned flags, unsigned size)
+{
+    (void)flags;
+    *count = all->sm.smCount / size;
+    for (unsigned i = 0; i < *count; i++) {
+        groups[i] = *all;
+        groups[i].sm.smCount = size;
+    }
+    *rest = *all;
+    rest->sm.smCount = all->sm.smCount % size;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDevResourceGenerateDesc(CUdevResourceDesc *made, CUdevResource *parts, unsigned n)
+{
+    (void)parts, (void)n;
+    *made = (CUdevResourceDesc)(handles += 64);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGreenCtxCreate(CUgreenCtx *made, CUdevResourceDesc from, CUdevice device,
+                                 unsigned flags)
+{
+    (void)from, (void)device, (void)flags;
+    *made = (CUgreenCtx)(handles += 64);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGreenCtxStreamCreate(CUstream *stream, CUgreenCtx context, unsigned flags,
+                                       int priority)
+{
+    (void)context, (void)flags, (void)priority;
+    *stream = record.green[record.greens++ % 64] = (CUstream)(handles += 64);
+    return CUDA_SUCCESS;
+}
