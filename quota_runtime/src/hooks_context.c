@@ -23,6 +23,17 @@ HAS_EXPORT CUresult cuCtxSynchronize(void)
     return result;
 }
 
+/* Another context's streams are not among ours, so waiting for ours as well does no harm. */
+HAS_EXPORT CUresult cuCtxSynchronize_v2(CUcontext context)
+{
+    if (!has_ready() || !has_real.cuCtxSynchronize_v2)
+        return CUDA_ERROR_NOT_INITIALIZED;
+    CUresult result = has_real.cuCtxSynchronize_v2(context);
+    if (has_limits_now() && result == CUDA_SUCCESS)
+        result = has_sm_wait_all();
+    return result;
+}
+
 HAS_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 {
     if (!has_ready() || !has_real.cuDevicePrimaryCtxRetain)

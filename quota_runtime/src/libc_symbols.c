@@ -1,24 +1,22 @@
 /* The C library's own dlsym and dlvsym, although we define both.
  *
- * No private symbol, no version string: the loaded C library's dynamic symbol table is read, so
- * every glibc works that has a GNU hash table (2.5 and later), also where libdl.so.2 is separate.
+ * No private symbol, no version string: the dynamic symbol table of the library that has dladdr is
+ * read, so every glibc works that has a GNU hash table (2.5 and later), also where libdl.so.2 is
+ * separate. Nothing is called that a sanitizer's runtime may stand in front of: it is not ready yet
+ * when it asks for its first symbol.
  */
 #include "libc_symbols.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 struct tables {
     const ElfW(Sym) * symbols;
     const char *names;
     const uint32_t *hash;
-};
-
-struct search {
-    const char *name;
-    void *found;
 };
 
 static uint32_t gnu_hash(const char *name)
@@ -29,28 +27,25 @@ static uint32_t gnu_hash(const char *name)
     return hash;
 }
 
-/* glibc relocates the addresses in the dynamic section of what it loads, the vDSO's are raw. */
-static const void *address(const struct dl_phdr_info *info, ElfW(Addr) value)
+static int is_same(const char *a, const char *b)
 {
-    return (const void *)(value < info->dlpi_addr ? info->dlpi_addr + value : value);
+    while (*a && *a == *b)
+        a++, b++;
+    return *a == *b;
 }
 
-static struct tables tables_of(const struct dl_phdr_info *info)
+static struct tables tables_of(const struct link_map *map)
 {
     struct tables tables = {0};
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        if (info->dlpi_phdr[i].p_type != PT_DYNAMIC)
-            continue;
-        const ElfW(Dyn) *entry =
-            (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-        for (; entry->d_tag != DT_NULL; entry++) {
-            if (entry->d_tag == DT_SYMTAB)
-                tables.symbols = address(info, entry->d_un.d_ptr);
-            else if (entry->d_tag == DT_STRTAB)
-                tables.names = address(info, entry->d_un.d_ptr);
-            else if (entry->d_tag == DT_GNU_HASH)
-                tables.hash = address(info, entry->d_un.d_ptr);
-        }
+    for (const ElfW(Dyn) *entry = map->l_ld; entry->d_tag != DT_NULL; entry++) {
+        /* glibc has relocated the addresses in the dynamic section of what it loads. */
+        const void *at = (const void *)entry->d_un.d_ptr;
+        if (entry->d_tag == DT_SYMTAB)
+            tables.symbols = at;
+        else if (entry->d_tag == DT_STRTAB)
+            tables.names = at;
+        else if (entry->d_tag == DT_GNU_HASH)
+            tables.hash = at;
     }
     return tables;
 }
@@ -68,35 +63,21 @@ static const ElfW(Sym) * find(const struct tables *tables, const char *name)
         uint32_t value = chain[index - first];
         const ElfW(Sym) *symbol = &tables->symbols[index];
         if ((value | 1) == (wanted | 1) && symbol->st_shndx != SHN_UNDEF &&
-            strcmp(tables->names + symbol->st_name, name) == 0)
+            is_same(tables->names + symbol->st_name, name))
             return symbol;
         if (value & 1)
             return NULL;
     }
 }
 
-static int visit(struct dl_phdr_info *info, size_t size, void *argument)
-{
-    struct search *search = argument;
-    (void)size;
-    const char *slash = strrchr(info->dlpi_name, '/');
-    const char *file = slash ? slash + 1 : info->dlpi_name;
-    if (strncmp(file, "libc.so", 7) != 0 && strncmp(file, "libdl.so", 8) != 0 &&
-        strncmp(file, "libc-2.", 7) != 0 && strncmp(file, "libdl-2.", 8) != 0)
-        return 0;
-    struct tables tables = tables_of(info);
-    if (!tables.symbols || !tables.names || !tables.hash)
-        return 0;
-    const ElfW(Sym) *symbol = find(&tables, search->name);
-    if (!symbol)
-        return 0;
-    search->found = (void *)(info->dlpi_addr + symbol->st_value);
-    return 1;
-}
-
 void *has_libc_symbol(const char *name)
 {
-    struct search search = {.name = name};
-    dl_iterate_phdr(visit, &search);
-    return search.found;
+    struct link_map *map = NULL;
+    Dl_info info;
+    if (!dladdr1((void *)dladdr, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
+        return NULL;
+    struct tables tables = tables_of(map);
+    const ElfW(Sym) *symbol =
+        tables.symbols && tables.names && tables.hash ? find(&tables, name) : NULL;
+    return symbol ? (void *)(map->l_addr + symbol->st_value) : NULL;
 }

@@ -7,8 +7,9 @@
 #include "real.h"
 #include "timeline.h"
 
-#define PATIENCE 2000       /* tries for the claim; then the launch goes unmetered */
+#define PATIENCE 2000       /* tries for the claim; then the launch is metered by its estimate */
 #define STALE_NS 300000u    /* an open batch with no new launch is ended after this */
+#define FORSAKEN_NS 20000000u /* the same where only the program's own thread could end it */
 #define LONG_BATCH_NS 4000000u
 
 /* One claim for all of metering. Nobody waits for it: who cannot have it soon goes on. */
@@ -76,17 +77,24 @@ static void harvest_all(void)
             harvest_lane(lane);
 }
 
+/* With the claim. No event tells how long it took: what was expected stands. */
+static void give_up(struct has_batch *batch)
+{
+    has_timeline_recycle(batch->begin);
+    HAS_COUNT(gpu_time_ns, batch->expected_ns);
+    HAS_COUNT(area_sm_ns, batch->expected_ns * batch->sms);
+}
+
 /* With the claim. */
-static void end_batch(struct has_lane *lane)
+static void end_batch(struct has_lane *lane, bool can_record)
 {
     if (!lane->is_open || lane->tail - lane->head >= HAS_BATCHES)
         return;
     struct has_batch *batch = &lane->open;
-    batch->end = has_timeline_event();
+    batch->end = can_record ? has_timeline_event() : NULL;
     if (!batch->end || record(lane, batch->end) != CUDA_SUCCESS) {
-        has_timeline_recycle(batch->begin);
         has_timeline_recycle(batch->end);
-        HAS_COUNT(ungated_launches, batch->launches);
+        give_up(batch);
     } else {
         lane->done[lane->tail++ % HAS_BATCHES] = *batch;
         atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed);
@@ -104,8 +112,9 @@ static void begin_batch(struct has_lane *lane)
         has_timeline_recycle(lane->open.begin);
         lane->open.begin = NULL;
     }
-    lane->open.expected_ns = lane->open.taken_ns = 0;
-    lane->open.launches = 0;
+    __atomic_store_n(&lane->open.expected_ns, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&lane->open.launches, 0, __ATOMIC_RELAXED);
+    lane->open.taken_ns = 0;
     lane->open.sms = 0;
     lane->open.partition = atomic_load(&lane->partition);
     lane->is_open = true;
@@ -117,7 +126,9 @@ void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
                       uint64_t taken_ns, uint32_t sms)
 {
     if (!try_claim(PATIENCE)) {
-        HAS_COUNT(ungated_launches, 1);
+        /* Gated, but no event will tell its time: what was expected stands, also in the budget. */
+        HAS_COUNT(gpu_time_ns, expected_ns);
+        HAS_COUNT(area_sm_ns, (uint64_t)expected_ns * sms);
         return;
     }
     if (!lane->is_open)
@@ -125,8 +136,8 @@ void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
     struct has_batch *batch = &lane->open;
     if (batch->launches < HAS_BATCH_LAUNCHES)
         batch->keys[batch->launches] = key;
-    batch->launches++;
-    batch->expected_ns += expected_ns;
+    __atomic_store_n(&batch->launches, batch->launches + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&batch->expected_ns, batch->expected_ns + expected_ns, __ATOMIC_RELAXED);
     batch->taken_ns += taken_ns;
     if (sms > batch->sms)
         batch->sms = sms;
@@ -150,7 +161,7 @@ void has_meter_after(struct has_lane *lane, const struct has_view *view, bool at
         return;
     if (!try_claim(PATIENCE))
         return;
-    end_batch(lane);
+    end_batch(lane, true);
     give_back();
 }
 
@@ -158,7 +169,7 @@ void has_meter_close(struct has_lane *lane)
 {
     if (!try_claim(PATIENCE * 100))
         return;
-    end_batch(lane);
+    end_batch(lane, true);
     give_back();
 }
 
@@ -170,6 +181,14 @@ void has_meter_harvest(void)
     give_back();
 }
 
+/* The driver's default stream of another thread cannot be named here; a stream of ours can. */
+static void end_stale(struct has_lane *lane, uint64_t now)
+{
+    bool can_record = !lane->per_thread || atomic_load(&lane->physical);
+    if (can_record || now - lane->opened_at_ns > FORSAKEN_NS)
+        end_batch(lane, can_record);
+}
+
 void has_meter_tick(void)
 {
     if (!has_meter_busy() || !try_claim(1))
@@ -178,8 +197,8 @@ void has_meter_tick(void)
     struct has_lane *lane;
     /* A capture begins only after taking the claim, so this look stays true while we hold it. */
     for (uint32_t i = 0; !has_capture_any() && (lane = has_lane_at(i)); i++)
-        if (lane->is_open && !lane->per_thread && now - lane->opened_at_ns > STALE_NS)
-            end_batch(lane);
+        if (lane->is_open && now - lane->opened_at_ns > STALE_NS)
+            end_stale(lane, now);
     if (!has_capture_any())
         harvest_all();
     give_back();

@@ -50,6 +50,7 @@ static const struct {
     {"cuMemPrefetchAsync_v2", 12020},      {"cuMemcpyBatchAsync_v2", 13000},
     {"cuMemcpy3DBatchAsync_v2", 13000},    {"cuCtxCreate_v3", 11040},
     {"cuCtxCreate_v4", 12050},             {"cuGraphInstantiate_v2", 11000},
+    {"cuCtxSynchronize_v2", 13000},
 };
 
 static pthread_mutex_t finding = PTHREAD_MUTEX_INITIALIZER;

@@ -43,6 +43,7 @@ static void help(bool *is_current, uint64_t *looked_at)
     if (time - *looked_at > LOOK_EVERY_NS) {
         *looked_at = time;
         has_limits_look();
+        has_usage_reap();
     }
     if (!has_limits_now())
         return;

@@ -71,27 +71,43 @@ static bool ready_header(struct has_usage_header *header)
            __atomic_load_n(&header->abi_version, __ATOMIC_RELAXED) == HAS_ABI_VERSION;
 }
 
-static bool is_abandoned(const struct has_usage_slot *slot, uint32_t pid, uint64_t start)
+static bool is_dead(const struct has_usage_slot *slot)
 {
     uint32_t owner = __atomic_load_n(&slot->pid, __ATOMIC_RELAXED);
-    if (owner == pid)
-        return true; /* an earlier program of this process, or a dead one of the same number */
     int64_t silent = (int64_t)has_now_ns() - __atomic_load_n(&slot->heartbeat_ns, __ATOMIC_RELAXED);
-    (void)start;
     return silent > SILENT_NS && kill((pid_t)owner, 0) != 0 && errno == ESRCH;
+}
+
+/* From one state to CLAIMING, with what the slot still held given back. */
+static bool take_over(struct usage_file *file, struct has_usage_slot *slot, uint32_t state)
+{
+    if (!__atomic_compare_exchange_n(&slot->state, &state, CLAIMING, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        return false;
+    uint64_t left_over = __atomic_exchange_n(&slot->memory_bytes, 0, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&file->header.memory_bytes, left_over, __ATOMIC_RELAXED);
+    return true;
+}
+
+void has_usage_reap(void)
+{
+    struct usage_file *file = atomic_load_explicit(&file_now, memory_order_acquire);
+    for (uint32_t i = 0; i < HAS_USAGE_SLOTS; i++) {
+        struct has_usage_slot *slot = &file->slots[i];
+        if (slot != has_slot() && __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == HAS_SLOT_LIVE &&
+            is_dead(slot) && take_over(file, slot, HAS_SLOT_LIVE))
+            __atomic_store_n(&slot->state, HAS_SLOT_FREE, __ATOMIC_RELEASE);
+    }
 }
 
 static bool claim(struct usage_file *file, struct has_usage_slot *slot, uint32_t pid,
                   uint64_t start)
 {
     uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
-    if (state == CLAIMING || (state == HAS_SLOT_LIVE && !is_abandoned(slot, pid, start)))
+    /* An earlier program of this process, or a dead one of the same number, is gone as well. */
+    bool gone = __atomic_load_n(&slot->pid, __ATOMIC_RELAXED) == pid || is_dead(slot);
+    if (state == CLAIMING || (state == HAS_SLOT_LIVE && !gone) || !take_over(file, slot, state))
         return false;
-    if (!__atomic_compare_exchange_n(&slot->state, &state, CLAIMING, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED))
-        return false;
-    uint64_t left_over = __atomic_load_n(&slot->memory_bytes, __ATOMIC_RELAXED);
-    __atomic_fetch_sub(&file->header.memory_bytes, left_over, __ATOMIC_RELAXED);
     memset((char *)slot + sizeof(slot->state), 0, sizeof(*slot) - sizeof(slot->state));
     slot->pid = pid;
     slot->start_time = start;

@@ -7,6 +7,9 @@
 uint64_t has_start_time_in(const char *stat);
 uint64_t has_start_time(void);
 
+/* Gives back what processes of the pod held that are dead. */
+void has_usage_reap(void);
+
 /* The child of a fork gets a slot of its own. */
 void has_usage_after_fork(void);
 

@@ -13,7 +13,9 @@
 static const char image[] = "HASEMU 1\n"
                             "kernel wide_ms work_sm_ns=132000000 floor_ns=2000 max_sm=132\n"
                             "kernel narrow_ms work_sm_ns=1000000 floor_ns=2000 max_sm=1\n"
-                            "kernel floor_ms work_sm_ns=132 floor_ns=1000000 max_sm=132\n";
+                            "kernel floor_ms work_sm_ns=132 floor_ns=1000000 max_sm=132\n"
+                            "kernel wide_100us work_sm_ns=13200000 floor_ns=2000 max_sm=132\n"
+                            "kernel narrow_us work_sm_ns=2000 floor_ns=2000 max_sm=1\n";
 
 static CUcontext primary_context(void)
 {

@@ -45,7 +45,7 @@ def build_program(
     """Return a program; linked with ``driver`` directly, or left to find it itself."""
     program = out / Path(sources[0]).stem
     linked = [f"-L{driver}", f"-Wl,-rpath,{driver}", "-l:libcuda.so.1"] if driver else []
-    paths = [str(HERE / source) for source in sources]
+    paths = [str(HERE / source) for source in sources]  # absolute ones stay
     run_build([_cc(), *STRICT, *LOOSE, *flags, "-o", str(program), *paths, *linked, "-ldl", "-lm"])
     return program
 

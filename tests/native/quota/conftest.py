@@ -1,14 +1,24 @@
 """What the tests of the quota library share: builds, a pod's folder, the environment."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from quota_runtime.emulator.make_gpus import make_gpus
 
-from .building import build_emulator, build_library, build_recorder, compiler
+from .building import (
+    RUNTIME,
+    build_emulator,
+    build_library,
+    build_program,
+    build_recorder,
+    compiler,
+)
 from .pod import Pod
+from .workers import Start, Worker
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG")}
 
@@ -49,11 +59,49 @@ def pod(tmp_path: Path) -> Pod:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, library: Path, emulator: Path) -> dict[str, str]:
+def environment(gpu: Path, library: Path, emulator: Path) -> dict[str, str]:
     """The environment of a process on the emulated GPU under the library, without a pod."""
     return ENVIRONMENT | {
-        "KSERVE_HAS_EMULATED_GPUS": str(tmp_path),
+        "KSERVE_HAS_EMULATED_GPUS": str(gpu.parent),
         "NVIDIA_VISIBLE_DEVICES": "all",
         "LD_LIBRARY_PATH": str(emulator),
         "LD_PRELOAD": str(library),
     }
+
+
+@pytest.fixture(scope="session")
+def worker_program(out: Path, emulator: Path) -> Path:
+    source = RUNTIME / "emulator" / "gpu_list.c"
+    return build_program(out, "worker.c", str(source), driver=emulator)
+
+
+@pytest.fixture(scope="session")
+def launch_many(out: Path) -> Path:
+    return build_program(out, "launch_many.c")
+
+
+@pytest.fixture
+def start(worker_program: Path, environment: dict[str, str]) -> Iterator[Start]:
+    """Start a worker in a pod and wait until the pod's limits are in force in it."""
+    started: list[Worker] = []
+
+    def begin(pod: Pod, **more: str) -> Worker:
+        worker = subprocess.Popen(
+            [worker_program],
+            env=environment | {"KSERVE_HAS_DIR": str(pod.folder)} | more,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(worker)
+        assert worker.stdout
+        assert worker.stdout.readline() == "ready\n"
+        pod.wait_in_force()
+        return worker
+
+    yield begin
+    for worker in started:
+        if worker.returncode is None:
+            worker.kill()
+            worker.communicate()

@@ -35,6 +35,7 @@ class Pod:
         memory: int = 1 << 40,
         most: int = ALL_GROUPS,
         flags: int = FLAG_TIME | FLAG_SM | FLAG_MEMORY,
+        phase: int = 0,
     ) -> Limits:
         self.epoch += 1
         return self.writer.write(
@@ -47,6 +48,7 @@ class Pod:
                 quota_permille=quota,
                 memory_limit_bytes=memory,
                 flags=flags,
+                phase_ns=phase,
             )
         )
 

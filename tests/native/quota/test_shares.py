@@ -1,0 +1,70 @@
+"""Two pods on one emulated GPU: who gets how much of it, by the GPU's own books.
+
+The oracle is the SM time that the emulated GPU gave to each process, which the library neither
+reads nor writes.
+"""
+
+import pytest
+
+from .pod import ALL_GROUPS, HALF, Pod
+from .workers import SMS, shares
+
+MS = 2500
+WINDOW_NS = 50_000_000
+AT_ONCE_NS = 1  # the turn that begins with the window; 0 means no turn
+
+
+@pytest.mark.parametrize(
+    ("mode", "first"), [("eager", 100), ("eager", 300), ("eager", 500), ("graph", 300)]
+)
+def test_two_pods_get_the_shares_they_were_granted(mode, first, tmp_path, start):
+    pods = [Pod(tmp_path / name) for name in ("a", "b")]
+    granted = [first, 1000 - first]
+    pods[0].set(quota=first, phase=AT_ONCE_NS)
+    pods[1].set(quota=granted[1], phase=WINDOW_NS * first // 1000)
+    workers = [start(pod) for pod in pods]
+    for _ in range(3):  # a machine that starts the two late, or holds one up, costs shares
+        got = shares(workers, mode, MS)
+        if got == pytest.approx([permille / 1000 for permille in granted], abs=0.03):
+            break
+    else:
+        pytest.fail(f"granted {granted} permille, got {got}")
+    assert all(pod.slot().ungated_launches == 0 for pod in pods)
+
+
+def test_a_pod_alone_gets_its_quota_to_the_point_and_its_books_agree(pod, start):
+    pod.set(quota=250)
+    worker = start(pod)
+    before = pod.slot().gpu_time_ns
+    [share] = shares([worker], "eager", MS)
+    assert share == pytest.approx(0.25, abs=0.015)
+    metered = (pod.slot().gpu_time_ns - before) / (MS * 1e6)
+    assert metered == pytest.approx(share, rel=0.06)
+
+
+def test_disjoint_partitions_do_not_take_from_each_other(tmp_path, start):
+    pods = [Pod(tmp_path / name) for name in ("a", "b")]
+    pods[0].set(groups=HALF)
+    pods[1].set(groups=ALL_GROUPS & ~HALF, quota=500)
+    workers = [start(pod) for pod in pods]
+    got = shares(workers, "eager", 1500)
+    assert got[0] == pytest.approx(64 / SMS, abs=0.04)
+    assert got[1] == pytest.approx(68 / SMS / 2, abs=0.03)
+
+
+def test_a_quota_changes_within_a_window_or_two(pod, start):
+    pod.set(quota=1000)
+    worker = start(pod)
+    assert shares([worker], "eager", 300)[0] > 0.85
+    pod.set(quota=100)
+    assert shares([worker], "eager", 1000)[0] == pytest.approx(0.1, abs=0.02)
+    pod.set(quota=900)
+    assert shares([worker], "eager", 1000)[0] == pytest.approx(0.9, abs=0.06)
+
+
+def test_without_an_agent_the_last_limits_stay(pod, start):
+    pod.set(quota=200)
+    worker = start(pod)
+    (pod.folder / "limits").unlink()
+    pod.writer.close()
+    assert shares([worker], "eager", 1500)[0] == pytest.approx(0.2, abs=0.02)
