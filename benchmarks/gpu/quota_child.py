@@ -1,0 +1,201 @@
+"""The workload process of ``quota_h200.py``: reads requests, answers in JSON lines.
+
+It knows nothing of the quota library: whether that is preloaded decides who starts it.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+NETWORKS = {"resnet50": "resnet50", "bert": "bert_base_128", "decoder": "llama_1b_decode_512"}
+CHECK = os.environ.get("QUOTA_CHECK") == "1"  # a dry run on the CPU, to find mistakes
+DEVICE = "cpu" if CHECK else "cuda"
+Step = Callable[[], torch.Tensor]
+
+
+def synchronize() -> None:
+    """Wait for the device."""
+    if not CHECK:
+        torch.cuda.synchronize()
+
+
+def digest(tensor: torch.Tensor) -> str:
+    """Return a short name for the exact bits of a tensor."""
+    data = tensor.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes()
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+class Workloads:
+    """Steps by (name, mode, batch), made when first asked for; a step's result never changes."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(7)
+        self._steps: dict[tuple[str, str, int], Step] = {}
+
+    def step(self, name: str, mode: str, batch: int) -> Step:
+        """Return a step, warmed up."""
+        key = (name, mode, batch)
+        if key not in self._steps:
+            eager = getattr(self, f"_{name}", None)
+            step: Step = eager(batch) if eager else self._network(name, batch)
+            for _ in range(3):
+                step()
+            synchronize()
+            self._steps[key] = self._captured(step) if mode == "graph" and not CHECK else step
+        return self._steps[key]
+
+    def _network(self, name: str, batch: int) -> Step:
+        if CHECK:
+            return self._gemm(batch)
+        from kserve_has.profiler.networks import network
+
+        found = network(NETWORKS[name])
+        torch.manual_seed(7)
+        with torch.device(DEVICE):
+            module = found.build().half().eval()
+        inputs = found.inputs(batch, DEVICE, torch.half)
+        return lambda: first_tensor(module(inputs))
+
+    def _gemm(self, batch: int) -> Step:
+        size = 64 if CHECK else 4096
+        a = torch.randn(size, size, device=DEVICE, dtype=torch.float if CHECK else torch.bfloat16)
+
+        def step() -> torch.Tensor:
+            result = a
+            for _ in range(batch):
+                result = a @ a
+            return result
+
+        return step
+
+    def _copy(self, batch: int) -> Step:
+        """Move 1 GiB in the GPU's memory: bound by bandwidth alone."""
+        a = torch.zeros(1 << (10 if CHECK else 29), device=DEVICE, dtype=torch.uint8)
+        b = torch.empty_like(a)
+
+        def step() -> torch.Tensor:
+            for _ in range(batch):
+                b.copy_(a)
+            return b[:16]
+
+        return step
+
+    def _captured(self, step: Step) -> Step:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = step()
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return output
+
+        return replay
+
+
+def first_tensor(output: Any) -> torch.Tensor:
+    """Return the tensor of a network's output, whatever it is wrapped in."""
+    while not isinstance(output, torch.Tensor):
+        output = next(iter(output.values())) if isinstance(output, dict) else output[0]
+    return output
+
+
+def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
+    """Repeat a step for a time or a number of times; say how fast, how late, and how right."""
+    reference = step().clone()
+    synchronize()
+    seconds, count = request.get("seconds", 1e9), request.get("count", 1 << 60)
+    check = request.get("check", False)
+    took: list[float] = []
+    ends: list[float] = []
+    wrong = 0
+    gc.disable()
+    began = time.monotonic()
+    while len(took) < count and time.monotonic() - began < seconds:
+        at = time.monotonic()
+        output = step()
+        synchronize()
+        now = time.monotonic()
+        took.append(now - at)
+        ends.append(now)
+        if check and not torch.equal(output, reference):
+            wrong += 1
+    gc.enable()
+    spent = time.monotonic() - began
+    ordered = sorted(took) or [0.0]
+    return {
+        "count": len(took),
+        "per_second": len(took) / spent,
+        "mean_ms": 1e3 * statistics.fmean(took) if took else 0,
+        "p50_ms": 1e3 * ordered[len(ordered) // 2],
+        "p99_ms": 1e3 * ordered[int(len(ordered) * 0.99)],
+        "wrong": wrong,
+        "digest": digest(reference),
+        **({"began": began, "ends": ends} if request.get("stamps") else {}),
+    }
+
+
+def memory(size: int) -> dict[str, Any]:
+    """Allocate once and say what PyTorch said."""
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    error = None
+    try:
+        torch.empty(size, device="cuda", dtype=torch.uint8)
+    except torch.OutOfMemoryError as refused:
+        error = str(refused)[:160]
+    return {"free": free, "total": total, "error": error}
+
+
+def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
+    """Do what a request asks for."""
+    if request["do"] == "prepare":
+        for name, mode, batch in request["steps"]:
+            workloads.step(name, mode, batch)
+        return {"prepared": len(request["steps"])}
+    if request["do"] == "memory":
+        return memory(request["bytes"])
+    if request["do"] == "count":
+        from benchmarks.gpu.quota_launches import count
+
+        return count(request["what"], workloads)
+    step = workloads.step(request["work"], request.get("mode", "eager"), request.get("batch", 1))
+    return run(step, request)
+
+
+def main() -> None:
+    """Serve requests until standard input ends; nobody else writes to standard output."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    torch.set_grad_enabled(False)
+    workloads = Workloads()
+    device = "cpu" if CHECK else torch.cuda.get_device_name()
+    print(json.dumps({"device": device, "torch": torch.__version__}), file=replies, flush=True)
+    for line in sys.stdin:
+        try:
+            reply = answer(workloads, json.loads(line))
+        except Exception as error:  # noqa: BLE001 - one request fails, the process goes on
+            reply = {"error": f"{type(error).__name__}: {error}"[:600]}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What the phases of ``quota_h200.py`` are made of: workload processes and the pods they run in."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from quota_runtime.region import Limits, LimitsWriter, UsageSlot, read_usage
+
+CHILD = Path(__file__).with_name("quota_child.py")
+GROUP_SIZE = 8
+AT_ONCE_NS = 1  # a turn that begins with the quota window; 0 means no turn
+Answer = dict[str, Any]
+CHECK = "--check" in sys.argv  # nobody puts limits in force in a dry run
+
+
+class PhaseError(RuntimeError):
+    """A phase cannot go on; the others can."""
+
+
+class Child:
+    """A workload process that does one thing at a time on request."""
+
+    def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
+        self.name = name
+        self._log = log.open("a")
+        self.process = subprocess.Popen(
+            [sys.executable, str(CHILD)],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self._answers: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self._answers.put(line)
+        self._answers.put("")
+
+    def start(self, **request: Any) -> None:
+        """Send a request without waiting for its answer."""
+        assert self.process.stdin
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise PhaseError(f"{self.name} is gone: {error}") from error
+
+    def finish(self, seconds: float = 30) -> Answer:
+        """Return the answer to the oldest request; a process that gives none in time is ended."""
+        try:
+            line = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            self.process.kill()
+            raise PhaseError(f"{self.name} did not answer in {seconds} s") from None
+        if not line:
+            self._answers.put("")
+            raise PhaseError(f"{self.name} ended with {self.process.wait()}")
+        answer: Answer = json.loads(line)
+        if "error" in answer and set(answer) == {"error"}:
+            raise PhaseError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def ask(self, patience: float = 30, **request: Any) -> Answer:
+        """Send a request and return its answer."""
+        self.start(**request)
+        return self.finish(patience + request.get("seconds", 0))
+
+    def end(self) -> None:
+        """Let the process end, and see that it does."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+class Pod:
+    """The folder a node agent would keep for a pod, and its limits."""
+
+    def __init__(self, folder: Path, sm_count: int) -> None:
+        folder.mkdir()
+        self.folder, self._epoch = folder, 0
+        self._writer = LimitsWriter(folder / "limits")
+        self.count = sm_count // GROUP_SIZE
+        self.all = (1 << self.count) - 1
+        self.set()
+
+    def groups(self, share: float, last: bool = False) -> int:
+        """Return the first or last groups that make up a share of the GPU."""
+        chosen = (1 << max(1, round(self.count * share))) - 1
+        return chosen << self.count - chosen.bit_length() if last else chosen
+
+    def set(
+        self, quota: int = 1000, groups: int | None = None, memory: int = 60 << 30, phase: int = 0
+    ) -> Limits:
+        """Write limits and return them as written."""
+        self._epoch += 1
+        return self._writer.write(
+            Limits(
+                epoch=self._epoch,
+                gpu_uuid="GPU-bench",
+                sm_groups=groups or self.all,
+                max_sm_groups=self.all,
+                sm_group_size=GROUP_SIZE,
+                quota_permille=quota,
+                memory_limit_bytes=memory,
+                phase_ns=phase,
+            )
+        )
+
+    def wait(self, limits: Limits, seconds: float = 1.0) -> float | None:
+        """Return milliseconds from the write until the library reported it; None: never."""
+        end = time.monotonic() + (0.01 if CHECK else seconds)
+        while time.monotonic() < end:
+            usage = read_usage(self.folder / "usage")
+            if usage.slots and usage.in_force(limits.epoch):
+                return max(s.in_force_at_ns - limits.written_at_ns for s in usage.slots) / 1e6
+            time.sleep(0.0005)
+        return None
+
+    def slot(self) -> UsageSlot | None:
+        """Return the counters of the one process, None before it started."""
+        slots = read_usage(self.folder / "usage").slots
+        return slots[0] if slots else None
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters by name, empty before the process started."""
+        slot = self.slot()
+        return {name: getattr(slot, name) for name in slot.__slots__} if slot else {}
+
+
+def difference(after: dict[str, int], before: dict[str, int], *names: str) -> dict[str, int]:
+    """Return by how much counters grew."""
+    return {name: after.get(name, 0) - before.get(name, 0) for name in names}

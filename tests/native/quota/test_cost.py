@@ -1,0 +1,73 @@
+"""What one launch costs in the library, counted in its own instructions by callgrind."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ENVIRONMENT
+from .pod import HALF
+
+LAUNCHES = 2000
+# 100 ns on a core that does one instruction a cycle at 3 GHz; real cores do two to four.
+BUDGET = 300
+
+
+def own_instructions(report: Path) -> int:
+    """Instructions in the library itself: the calls that callgrind lists inclusively left out."""
+    names: dict[str, str] = {}
+    total, ours, skip = 0, False, False
+    for line in report.read_text().splitlines():
+        if found := re.match(r"(ob|cob)=\((\d+)\)(?: (.*))?", line):
+            kind, number, name = found.groups()
+            names.setdefault(number, name or "")
+            if kind == "ob":
+                ours = "libhas_quota.so" in names[number]
+        elif line.startswith("calls="):
+            skip = True
+        elif found := re.match(r"[+*-]?\d*[ ]?(\d+)$", line):
+            total += 0 if skip or not ours else int(line.split()[-1])
+            skip = False
+    return total
+
+
+@pytest.fixture
+def count(tmp_path, library, recorder, launch_many, pod):
+    if shutil.which("valgrind") is None:
+        pytest.skip("no valgrind")
+
+    def run(launches: int, within_pod: bool) -> int:
+        report = tmp_path / f"callgrind.{launches}"
+        environment = ENVIRONMENT | {"LD_LIBRARY_PATH": str(recorder), "LD_PRELOAD": str(library)}
+        if within_pod:
+            environment["KSERVE_HAS_DIR"] = str(pod.folder)
+        tool = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={report}"]
+        command = [*tool, str(launch_many), str(launches)]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return own_instructions(report)
+
+    def each(within_pod: bool = True) -> float:
+        return (run(2 * LAUNCHES, within_pod) - run(LAUNCHES, within_pod)) / LAUNCHES
+
+    return each
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [("no limit binds", {}), ("half the SMs", {"groups": HALF}), ("quota 99 %", {"quota": 990})],
+)
+def test_a_launch_costs_less_than_100_ns_of_instructions(name, limits, pod, count, capsys):
+    pod.set(**limits)
+    each = count()
+    with capsys.disabled():
+        print(f"\n{name}: {each:.0f} instructions a launch")
+    assert 30 < each < BUDGET
+
+
+def test_without_a_pod_a_launch_costs_next_to_nothing(count):
+    assert count(within_pod=False) < 60
