@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import signal
 import ssl
@@ -34,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         host, port = split_listen(options.listen)
         settings = read_settings(options.config)
+        if options.mps_pipes is not None:
+            settings = dataclasses.replace(settings, mps_pipes=options.mps_pipes)
         asyncio.run(_run(options, host, port, settings))
     except HasError as error:
         print(f"kserve-has-webhook: {error}", file=sys.stderr)
@@ -58,6 +61,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--namespace", default=contract.NAMESPACE, help="of the Secret (default %(default)s)"
     )
     parser.add_argument("--config", type=Path, help="settings as YAML")
+    parser.add_argument(
+        "--mps-pipes",
+        metavar="FOLDER",
+        help="of the MPS daemon's sockets on the nodes; overrides the setting mps_pipes",
+    )
     parser.add_argument(
         "--tls-dir",
         type=Path,

@@ -14,6 +14,7 @@ from kserve_has.config.webhook import WebhookSettings
 from kserve_has.errors import AnnotationError
 from kserve_has.kube import JsonObject, annotations_of
 
+from . import mps
 from .annotations import MACHINE_ANNOTATIONS
 from .gpu_requests import without_whole_gpu
 from .sidecar import sidecar_container
@@ -31,16 +32,20 @@ def inject(pod: JsonObject, settings: WebhookSettings) -> JsonObject:
         AnnotationError: the pod cannot run under quota; carries all reasons at once.
 
     """
-    if contract.OBJECTIVE_LATENCY not in annotations_of(pod) or _is_injected(pod):
+    if contract.OBJECTIVE_LATENCY not in annotations_of(pod) or _is_injected(pod, settings):
         return pod
     result = copy.deepcopy(pod)
     spec = result["spec"]
-    problems = _problems(spec)
+    problems = _problems(result)
     if problems:
         raise AnnotationError(problems)
     _mark(result)
     _run_under_quota(_served(spec))
     _put(spec.setdefault("volumes", []), _volume(settings))
+    if mps.wanted(result, settings):
+        _put(_served(spec)["env"], mps.variable())
+        _put(_served(spec)["volumeMounts"], mps.mount())
+        _put(spec["volumes"], mps.volume(settings))
     _put(spec.setdefault("initContainers", []), sidecar_container(settings))
     _hold_until_placed(spec)
     if settings.runtime_class:
@@ -48,19 +53,24 @@ def inject(pod: JsonObject, settings: WebhookSettings) -> JsonObject:
     return result
 
 
-def _is_injected(pod: JsonObject) -> bool:
+def _is_injected(pod: JsonObject, settings: WebhookSettings) -> bool:
     spec = pod["spec"]
     held = {
         "initContainers": contract.SIDECAR_CONTAINER,
         "volumes": contract.QUOTA_VOLUME,
         "schedulingGates": contract.SCHEDULING_GATE,
     }
+    under_mps = mps.wanted(pod, settings)
     annotations = annotations_of(pod)
     return (
         annotations.get(contract.INJECTED) == INJECTED_VERSION
         and not any(key in annotations for key in MACHINE_ANNOTATIONS if key != contract.INJECTED)
         and all(_holds(spec.get(field) or [], name) for field, name in held.items())
-        and all(_preloads(c) for c in spec["containers"] if c["name"] == contract.KSERVE_CONTAINER)
+        and all(
+            _preloads(container) and (mps.is_client(container) or not under_mps)
+            for container in spec["containers"]
+            if container["name"] == contract.KSERVE_CONTAINER
+        )
     )
 
 
@@ -72,7 +82,8 @@ def _preloads(container: JsonObject) -> bool:
     return LIBRARY_PATH in str(_variable(container, contract.ENV_PRELOAD).get("value", ""))
 
 
-def _problems(spec: JsonObject) -> list[str]:
+def _problems(pod: JsonObject) -> list[str]:
+    spec = pod["spec"]
     names = [container["name"] for container in spec["containers"]]
     problems = []
     if contract.KSERVE_CONTAINER not in names:
@@ -85,6 +96,8 @@ def _problems(spec: JsonObject) -> list[str]:
             f"{contract.ENV_PRELOAD} of {contract.KSERVE_CONTAINER} comes from a reference, which "
             "cannot be joined with the quota library; write it as a value"
         )
+    if contract.KSERVE_CONTAINER in names:
+        problems += mps.problems(pod, _served(spec))
     if spec.get("nodeName"):
         problems.append(
             f"spec.nodeName is {spec['nodeName']!r}; kserve-has chooses node and GPU; remove it"

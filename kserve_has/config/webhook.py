@@ -42,6 +42,11 @@ class WebhookSettings:
         why="empty where the NVIDIA runtime is the node's default; else the RuntimeClass's name, "
         "usually nvidia; a pod that names its own keeps it",
     )
+    mps_pipes: str = setting(
+        "",
+        why="folder of the MPS daemon's sockets on the nodes; empty: pods are not sent to MPS. "
+        "A folder of the node in a pod needs a namespace of the privileged pod security level",
+    )
     leaf_days: int = setting(
         90, unit="d", low=1, high=825, why="renewed at two thirds, so a month may be slept through"
     )

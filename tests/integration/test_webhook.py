@@ -14,6 +14,7 @@ from kserve_has import contract
 from kserve_has.config.webhook import WebhookSettings
 from kserve_has.localstack import kubeconfig, layout
 from kserve_has.localstack.stack import LocalStack
+from quota_runtime.agent.mps.__main__ import LOGS
 from webhook.pod import inject
 
 pytestmark = pytest.mark.stack
@@ -349,14 +350,44 @@ def test_the_local_overlay_has_no_workloads(webhooks):
     assert not kinds & {"Deployment", "DaemonSet", "StatefulSet", "Pod", "Service"}
 
 
-def test_cert_manager_takes_the_certificate_over(webhooks, tmp_path):
+def built_with(webhooks, tmp_path, component):
     manifests = Path("../" * len(tmp_path.parts)) / str(ROOT / "manifests").lstrip("/")
     content = {
         "resources": [str(manifests / "base")],
-        "components": [str(manifests / "components/cert-manager")],
+        "components": [str(manifests / "components" / component)],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    built = list(yaml.safe_load_all(webhooks.stack.kubectl("kustomize", str(tmp_path))))
+    return list(yaml.safe_load_all(webhooks.stack.kubectl("kustomize", str(tmp_path))))
+
+
+def test_the_mps_component_adds_a_daemon_and_tells_agent_and_webhook_of_it(webhooks, tmp_path):
+    built = built_with(webhooks, tmp_path, "mps")
+    items = [d for d in built if "WebhookConfiguration" not in d["kind"]]
+    strictly = ("--dry-run=server", "--validate=strict")
+    stdin = {"apiVersion": "v1", "kind": "List", "items": items}
+    answer = webhooks.kubectl("apply", *strictly, "-f-", stdin=stdin)
+    assert (0, "") == (answer.returncode, answer.stderr)
+    pods = {
+        d["metadata"]["name"]: d["spec"]["template"]["spec"]
+        for d in items
+        if "apps/" in d["apiVersion"]
+    }
+    (agent,) = pods["kserve-has-agent"]["containers"]
+    (daemon,) = pods["kserve-has-mps"]["containers"]
+    (webhook,) = pods["kserve-has-webhook"]["containers"]
+    assert "--mps=adopt" in agent["args"]
+    assert pods["kserve-has-agent"]["hostPID"]
+    assert pods["kserve-has-mps"]["hostPID"]
+    assert "--mps-pipes=/run/kserve-has-mps" in webhook["args"]
+    for container in (agent, daemon):
+        places = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+        assert (contract.MPS_DIR, str(LOGS)) == (places["pipes"], places["logs"])
+        (drivers,) = [e for e in container["env"] if e["name"] == "NVIDIA_DRIVER_CAPABILITIES"]
+        assert "compute,utility" == drivers["value"]
+
+
+def test_cert_manager_takes_the_certificate_over(webhooks, tmp_path):
+    built = built_with(webhooks, tmp_path, "cert-manager")
     injected = "cert-manager.io/inject-ca-from"
     marked = {d["kind"] for d in built if injected in (d["metadata"].get("annotations") or {})}
     assert {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"} == marked

@@ -7,6 +7,7 @@ import yaml
 
 from kserve_has import contract
 from kserve_has.config import load
+from kserve_has.config.agent import AgentSettings
 from kserve_has.config.gateway import GatewaySettings
 from kserve_has.config.webhook import WebhookSettings
 from webhook import trust
@@ -69,7 +70,8 @@ def test_the_webhook_may_touch_its_own_secret_and_registrations_and_no_other():
 
 
 @pytest.mark.parametrize(
-    ("part", "kind"), [("webhook", WebhookSettings), ("gateway", GatewaySettings)]
+    ("part", "kind"),
+    [("webhook", WebhookSettings), ("gateway", GatewaySettings), ("agent", AgentSettings)],
 )
 def test_packaged_settings_are_accepted(part, kind):
     (mapping,) = documents(f"base/common/settings/{part}.yaml")

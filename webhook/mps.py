@@ -1,0 +1,64 @@
+"""Sends pods to their node's MPS daemon. Pure.
+
+A CUDA program looks for a daemon in one folder; its sockets come from the node. No percentage is
+set: with one, the driver makes no green context (error 915), and partitions could not change. Pods
+that asked for isolation get nothing, so that no fault of others reaches them. The folder is mounted
+read-only and no other namespace is shared: connecting needs no more (docs/results/mps-faults.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from kserve_has import contract
+from kserve_has.config.webhook import WebhookSettings
+from kserve_has.kube import JsonObject, annotations_of
+
+PERCENTAGE: Final = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
+
+
+def wanted(pod: JsonObject, settings: WebhookSettings) -> bool:
+    """Whether the processes of a pod are to be clients of the daemon."""
+    return bool(settings.mps_pipes) and not _is_exclusive(pod)
+
+
+def variable() -> JsonObject:
+    """Return the variable that names the folder of the daemon's sockets."""
+    return {"name": contract.ENV_MPS_PIPES, "value": contract.MPS_DIR}
+
+
+def mount() -> JsonObject:
+    """Return the mount of that folder."""
+    return {"name": contract.MPS_VOLUME, "mountPath": contract.MPS_DIR, "readOnly": True}
+
+
+def volume(settings: WebhookSettings) -> JsonObject:
+    """Return the node's folder; made where it is missing, as a daemon may start later."""
+    path = {"path": settings.mps_pipes, "type": "DirectoryOrCreate"}
+    return {"name": contract.MPS_VOLUME, "hostPath": path}
+
+
+def is_client(container: Mapping[str, Any]) -> bool:
+    """Whether a container is sent to a daemon of ours already."""
+    return variable() in (container.get("env") or ())
+
+
+def problems(pod: JsonObject, container: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence per variable of the user's that cannot be kept."""
+    names = {entry["name"] for entry in container.get("env") or ()}
+    where = f"of {contract.KSERVE_CONTAINER}"
+    if PERCENTAGE in names:
+        yield (
+            f"{PERCENTAGE} {where} fixes the SM partition at start, and no green context can be "
+            f"made beside it; remove it and write {contract.MAX_SM_PARTITION}"
+        )
+    if _is_exclusive(pod) and contract.ENV_MPS_PIPES in names:
+        yield (
+            f"{contract.ENV_MPS_PIPES} {where} leads to an MPS daemon, but {contract.ISOLATION} is "
+            "exclusive; remove one of the two"
+        )
+
+
+def _is_exclusive(pod: JsonObject) -> bool:
+    return annotations_of(pod).get(contract.ISOLATION) == "exclusive"
