@@ -219,12 +219,16 @@ class KubeClient:
                 if response.status != 200:
                     self._notice(response.status)
                     raise api_error(response.status, await response.text(), request)
-                async for line in _lines(response.content):
-                    event: JsonObject = json.loads(line)
-                    if event["type"] == "ERROR":
-                        status = event["object"]
-                        raise api_error(int(status.get("code", 500)), json.dumps(status), request)
-                    yield event
+                try:
+                    async for line in _lines(response.content):
+                        event: JsonObject = json.loads(line)
+                        if event["type"] == "ERROR":
+                            status = event["object"]
+                            code = int(status.get("code", 500))
+                            raise api_error(code, json.dumps(status), request)
+                        yield event
+                finally:
+                    _abort(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "Unreachable", repr(error), request) from error
 
@@ -267,6 +271,13 @@ class KubeClient:
         if self._http is None:
             raise ClusterError("the client is used outside its `async with` block")
         return self._http
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Break a connection off that is still open: a farewell over TLS may outlast the loop."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _query(**values: str) -> dict[str, str]:
