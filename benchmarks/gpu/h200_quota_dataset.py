@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.gpu.quota_smoke import Pod
+from benchmarks.gpu.quota_parts import Pod
 
 NETWORKS = ("resnet50", "bert_base_128", "efficientnet_b0", "swin_t", "convnext_base")
 QUOTAS = (100, 80, 60, 40, 25, 10)
@@ -119,20 +119,20 @@ class Sweep:
         """Write limits and return whether the library took them; some wait for a launch."""
         groups = self.groups if sm == SMS[-1] else sm // 8
         limits = self.pod.set(quota=10 * quota, groups=(1 << groups) - 1)
-        if self.pod.wait_in_force(limits, 0.2) is not None:
+        if self.pod.wait(limits, 0.2) is not None:
             return True
         request()
-        return self.pod.wait_in_force(limits, 0.5) is not None
+        return self.pod.wait(limits, 0.5) is not None
 
     def _point(self, head: dict[str, Any], request: Callable[[], None]) -> None:
         request()
-        took, metered = [], self.pod.usage().get("gpu_time_ns", 0)
+        took, metered = [], self.pod.counters().get("gpu_time_ns", 0)
         for _ in range(self.runs):
             time.sleep(self.random.uniform(0.6, 1.6) * WINDOW_S)
             began = time.perf_counter()
             request()
             took.append((time.perf_counter() - began) * 1e3)
-        metered = (self.pod.usage().get("gpu_time_ns", 0) - metered) / 1e6 / self.runs
+        metered = (self.pod.counters().get("gpu_time_ns", 0) - metered) / 1e6 / self.runs
         p10, p50, p90 = np.quantile(took, [0.1, 0.5, 0.9])
         figures = {"mean_ms": np.mean(took), "p50_ms": p50, "p10_ms": p10, "p90_ms": p90}
         figures |= {"max_ms": max(took), "metered_ms": metered}
@@ -143,7 +143,7 @@ class Sweep:
 
 def sweep(workload: Workload, options: argparse.Namespace, folder: Path) -> Sweep:
     """Measure every network and write the rows."""
-    pod = Pod(folder, 8)
+    pod = Pod(folder, SMS[-1])
     run = Sweep(pod, options.out, options.seconds, options.runs, 132 // 8)
     for name in NETWORKS:
         for dtype, mode in MODES:
@@ -166,7 +166,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if FOLDER not in os.environ:
         folder = tempfile.mkdtemp()
-        Pod(Path(folder), 8).set()
+        Pod(Path(folder), SMS[-1])
         preload = {"LD_PRELOAD": str(options.library.resolve()), FOLDER: folder}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **preload})
     run = sweep(TorchWorkload(), options, Path(os.environ[FOLDER]))

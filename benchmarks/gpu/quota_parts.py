@@ -90,7 +90,7 @@ class Pod:
     """The folder a node agent would keep for a pod, and its limits."""
 
     def __init__(self, folder: Path, sm_count: int) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.folder, self._epoch = folder, 0
         self._writer = LimitsWriter(folder / "limits")
         self.count = sm_count // GROUP_SIZE

@@ -81,8 +81,9 @@ class Disturber:
         found = measures.find_processes(MODEL_SERVER)
         if not found:
             raise StackError("no model server runs that could be killed")
-        os.kill(found[0], signal.SIGKILL)
+        # A dead process has no environment any more.
         name = measures.environment_of(found[0]).get("HOSTNAME", "")
+        os.kill(found[0], signal.SIGKILL)
         return f"model server {name or found[0]}"
 
     def _agent(self) -> str:
