@@ -29,6 +29,7 @@ from kserve_has.slo import Slo
 
 from .observation import Service
 
+_NEARLY_ALL = 0.9
 POOL_LIMIT = 12  # replicas beyond which one more changes the share of waiting no more
 
 
@@ -119,6 +120,7 @@ class Ladder:
 
     Attributes:
         pieces: all that serve anything.
+        sturdy: the cheapest that serves nearly as much as the strongest.
         useful: those that serve more than every cheaper one; ascending in area and rps.
         smallest: the least area allowed at all, for parking; it need not serve anything.
     """
@@ -149,6 +151,7 @@ class Ladder:
             self.pieces = (self._best_effort(*sizes[-1]),)
         self.useful = _useful(self.pieces)
         self._rates = [piece.rps for piece in self.useful]
+        self.sturdy = self.cheapest(_NEARLY_ALL * self.strongest_rps)
         self.smallest = None
         if sizes:
             groups, sm = sizes[0]
@@ -165,12 +168,28 @@ class Ladder:
         """Requests per second of the strongest piece, 0 when none meets the objective."""
         return self._rates[-1] if self._rates else 0.0
 
+    @property
+    def sturdy_rps(self) -> float:
+        """Requests per second of the piece beyond which more SMs bring little."""
+        return self.sturdy.rps if self.sturdy is not None else 0.0
+
     def rps_of(self, sm: int, quota: int) -> float:
         """Return the requests per second that a piece serves within the objective."""
         rps = self._memo.get((sm, quota))
         if rps is None:
             rps = self._memo[sm, quota] = self._key.rps(sm, quota, self._chance, self._pool)
         return rps
+
+    def work_rps(self, sm: int, quota: int) -> float:
+        """Return the requests per second that a piece works off, for the gateway's weights.
+
+        By these a request goes where it is likely to end first. By what is served within the
+        objective it would wait behind another one at a larger piece while a smaller one is idle.
+        Zero where even a request alone misses the objective.
+        """
+        if self.rps_of(sm, quota) <= 0.0:
+            return 0.0
+        return 10.0 * quota / self._key.alone_ms(sm)
 
     def cheapest(self, rps: float) -> Piece | None:
         """Return the cheapest piece that serves ``rps``; None when none does."""

@@ -7,7 +7,6 @@ its node has acknowledged the new one, so stopping after any prefix over-commits
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from kserve_has.config.policy import PolicySettings
@@ -21,6 +20,7 @@ from .ledger import Owner, open_books
 from .observation import Observation, ReplicaPhase, Service
 from .placement import place_gated
 from .plan import Action, Hold, Place, Plan, Reason, Resize, SetScale
+from .pool import remember, working
 from .state import Decision, Drain, Memory, State
 from .vertical import resize
 
@@ -58,6 +58,8 @@ def _look(desk: Desk, service: Service, state: State) -> View:
         since = desk.now_s if memory.idle_since_s is None else memory.idle_since_s
     if rates is not memory.rates or since != memory.idle_since_s:
         view.memory = replace(memory, idle_since_s=since, rates=rates)
+        if rates is not memory.rates:
+            view.memory = remember(view.memory, desk.now_s, rates.surge)
     _learn(desk, view)
     return view
 
@@ -97,7 +99,7 @@ def _learn(desk: Desk, view: View) -> None:
     memory, demand = view.memory, view.demand
     if demand is None or desk.now_s - memory.learnt_at_s < 1.0:
         return
-    held = served_rps(desk, view, view.serving, max(1, len(view.serving)))
+    held = served_rps(desk, view, view.serving, max(1, len(working(desk, view))))
     short_at_s = desk.now_s if held < demand.rps else memory.short_at_s
     feedback = traffic.learn(
         view.service.traffic,
@@ -107,24 +109,7 @@ def _learn(desk: Desk, view: View) -> None:
         desk.now_s - memory.learnt_at_s,
         desk.settings,
     )
-    view.memory = replace(
-        memory,
-        feedback=feedback,
-        usual_rps=_usual(desk, memory, demand),
-        learnt_at_s=desk.now_s,
-        short_at_s=short_at_s,
-    )
-
-
-def _usual(desk: Desk, memory: Memory, demand: traffic.Demand) -> float:
-    """Return the rate of the last minutes; a gap counts once it has ended."""
-    if memory.idle_since_s is not None:
-        return memory.usual_rps
-    span_s = desk.now_s - memory.learnt_at_s
-    if memory.usual_rps <= 0.0:
-        return demand.recent_rps
-    kept = math.exp(-span_s / desk.settings.usual_over_s)
-    return memory.usual_rps * kept + demand.recent_rps * (1.0 - kept)
+    view.memory = replace(memory, feedback=feedback, learnt_at_s=desk.now_s, short_at_s=short_at_s)
 
 
 def _steer(desk: Desk, view: View) -> None:

@@ -64,22 +64,27 @@ def estimate(
     """
     arrivals = service.traffic.arrivals_rps
     sampled_s = now_s - arrivals[-1][0] if arrivals else now_s
+    horizon = memory.cold_start_s if memory.cold_start_s is not None else settings.cold_start_s
     rates = memory.rates
     if rates is None or abs(rates.sampled_s - sampled_s) > 1e-3:
-        rates = _read(service, sampled_s, settings)
-    horizon = memory.cold_start_s if memory.cold_start_s is not None else settings.cold_start_s
+        rates = _read(service, sampled_s, horizon, settings)
     backlog = _backlog(service, settings)
     factor = memory.feedback
     demand = Demand(
         (rates.now_rps + backlog) * factor,
-        (rates.now_rps + rates.climb * horizon) * factor,
+        (rates.now_rps + rates.climb * horizon + _spread_over(backlog, horizon, settings)) * factor,
         rates.recent_rps,
         backlog,
     )
     return demand, rates
 
 
-def _read(service: Service, sampled_s: float, settings: PolicySettings) -> Rates:
+def _spread_over(backlog: float, horizon_s: float, settings: PolicySettings) -> float:
+    """Return the rate that empties the queues by the time a new replica is ready."""
+    return backlog * settings.backlog_drain_s / max(horizon_s, settings.backlog_drain_s)
+
+
+def _read(service: Service, sampled_s: float, horizon_s: float, settings: PolicySettings) -> Rates:
     window = settings.demand_window_s
     samples = [sample for sample in service.traffic.arrivals_rps if sample[0] <= window]
     if not samples:
@@ -92,7 +97,8 @@ def _read(service: Service, sampled_s: float, settings: PolicySettings) -> Rates
     rise = _rise(rates, step_s, settings)
     if rise:
         now = max(now, recent + rise * settings.surge_gain)
-    return Rates(sampled_s, now, recent, _climb(rates, step_s, settings))
+    surge = surge_of(rates, step_s, horizon_s, settings.surge_sigma)
+    return Rates(sampled_s, now, recent, _climb(rates, step_s, settings), surge)
 
 
 def level(rates: Sequence[float], step_s: float, beyond: float, settings: PolicySettings) -> float:
@@ -151,6 +157,21 @@ def _climb(rates: Sequence[float], step_s: float, settings: PolicySettings) -> f
     error = math.sqrt(max(total / count, 1.0) / step_s / weight)
     sure = slope - settings.surge_sigma * error
     return max(0.0, sure) / step_s
+
+
+def surge_of(rates: Sequence[float], step_s: float, horizon_s: float, sigma: float) -> float:
+    """Return by which factor the newest rate surely exceeds the one a horizon ago, at least 1.
+
+    >>> round(surge_of([10.0] * 30 + [100.0] * 2, 1.0, 12.0, 2.5), 1)
+    8.2
+    """
+    back = max(2, round(horizon_s / step_s))
+    before = rates[-back - 10 : -back]
+    if len(before) < 3:
+        return 1.0
+    base = max(1.0, sum(before) / len(before))
+    recent = (rates[-1] + rates[-2]) / 2
+    return max(1.0, (recent - sigma * math.sqrt(max(recent, 1.0) / (2 * step_s))) / base)
 
 
 def _backlog(service: Service, settings: PolicySettings) -> float:

@@ -54,6 +54,11 @@ class Desk:
             self._books[key] = book
         return book
 
+    def work_rps(self, service: Service, piece: Allocation) -> float:
+        """Return the requests per second that a piece works off; 0 when it is no use."""
+        book = self.ladder(service, self.rooms[piece.gpu_uuid].gpu.geometry, 1)
+        return book.work_rps(piece.sm_partition, piece.quota_percent)
+
 
 @dataclass(slots=True)
 class View:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-from .desk import Desk, View, price, served_rps
+from .desk import Desk, View, served_rps
 from .observation import Replica, ReplicaPhase
 from .placement import Trial
 from .plan import Because, Reason, SetScale
+from .pool import cheapest_split, is_parked, pool_count
 from .state import changed
 from .vertical import grow
 
@@ -30,7 +29,7 @@ def _follow_demand(desk: Desk, view: View) -> None:
         if service.scale > 0:
             _ask(desk, view, 0, Reason.DEMAND_FELL, {"idle_s": _idle_for(desk, view)})
         return
-    target = max(demand.rps, demand.soon_rps, desk.settings.idle_rps)
+    target = max(demand.soon_rps, desk.settings.idle_rps)
     need = max(1, service.min_replicas, _needed(desk, view, target))
     sick = len(view.sick)
     numbers = {"soon_rps": target, "replicas": float(service.scale)}
@@ -77,39 +76,60 @@ def _cheapest_count(desk: Desk, view: View, need: int, target: float) -> int:
     for count in (need + 1, need + 2):
         if count > view.service.max_replicas:
             break
-        if cost(desk, view, count, target) < saving * cost(desk, view, best, target):
+        cost = cheapest_split(desk, view, target, count).cost
+        if cost < saving * cheapest_split(desk, view, target, best).cost:
             best = count
     return best
 
 
-def cost(desk: Desk, view: View, count: int, target: float) -> float:
-    """Return the price of serving a target with ``count`` equal pieces; infinite if impossible."""
-    piece = view.ladder(desk, count).cheapest(target / count)
-    return math.inf if piece is None else count * price(view, piece.area)
-
-
 def _save(desk: Desk, view: View, target: float) -> None:
-    """Add or remove one replica for cost's sake, once that has been right for long enough."""
+    """Keep the pool as large as a surge needs; add or remove one where that has long been right."""
     settings, service, count = desk.settings, view.service, view.service.scale
-    here = cost(desk, view, count, target)
+    wanted = pool_count(desk, view, target, count)
+    numbers = {"soon_rps": target, "replicas": float(count)}
+    # While replicas start, a surge may be on: what is a spare is told apart afterwards.
+    if wanted > count and len(view.serving) == count and _has_room(desk, view):
+        _forget(view)
+        _ask(desk, view, wanted, Reason.WARM_POOL, numbers)
+        return
+    calmer = target * settings.scale_in_headroom
     fewer = (
         count > max(1, service.min_replicas)
-        and cost(desk, view, count - 1, target * settings.scale_in_headroom) <= here
+        and pool_count(desk, view, calmer, count - 1) < count
+        and cheapest_split(desk, view, calmer, count - 1).cost
+        <= cheapest_split(desk, view, target, count).cost
     )
-    more = (
-        count < service.max_replicas
-        and cost(desk, view, count + 1, target) <= settings.scale_out_saving * here
+    more = count < service.max_replicas and (
+        cheapest_split(desk, view, target, count + 1).cost
+        <= settings.scale_out_saving * cheapest_split(desk, view, target, count).cost
     )
     memory = view.memory
     fewer_since = _since(desk, memory.fewer_since_s) if fewer else None
     more_since = _since(desk, memory.more_since_s) if more and not fewer else None
     view.memory = changed(memory, fewer_since_s=fewer_since, more_since_s=more_since)
-    numbers = {"soon_rps": target, "replicas": float(count)}
-    if fewer_since is not None and desk.now_s - fewer_since >= settings.scale_in_after_s:
+    if fewer_since is not None and desk.now_s - fewer_since >= _patience(desk, view):
         _scale_in(desk, view, target, numbers)
     elif more_since is not None and desk.now_s - more_since >= settings.scale_out_after_s:
         _forget(view)
         _ask(desk, view, count + 1, Reason.CHEAPER, numbers)
+
+
+def _patience(desk: Desk, view: View) -> float:
+    """Return how long one replica less must have been right; a parked spare is hardly worth it."""
+    (victim,) = victims(view, 1)
+    spare = any(is_parked(desk, view, r) for r in view.placed if r.name == victim)
+    return desk.settings.pool_keep_s if spare else desk.settings.scale_in_after_s
+
+
+def _has_room(desk: Desk, view: View) -> bool:
+    """Whether some GPU has room for one replica more, even when all that are there grow."""
+    trial = Trial(desk, view)
+    try:
+        for replica in view.placed:
+            trial.stretch(replica)
+        return trial.add()
+    finally:
+        trial.undo()
 
 
 def _scale_in(desk: Desk, view: View, target: float, numbers: dict[str, float]) -> None:
@@ -120,11 +140,12 @@ def _scale_in(desk: Desk, view: View, target: float, numbers: dict[str, float]) 
     """
     victim = victims(view, 1)[0]
     rest = [replica for replica in view.placed if replica.name != victim]
-    if served_rps(desk, view, rest, len(rest)) >= target:
+    active = [replica for replica in rest if not is_parked(desk, view, replica)] or rest
+    if served_rps(desk, view, rest, len(active)) >= target:
         if all(replica.in_force for replica in rest):
             _forget(view)
             _ask(desk, view, view.service.scale - 1, Reason.DEMAND_FELL, numbers)
-    elif not grow(desk, view, rest, target, numbers):
+    elif grow(desk, view, active, target, numbers) < target:
         _forget(view)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from .capacity import Ladder, Piece
 from .desk import Desk, View, as_allocation
 from .ledger import Held, Owner, Room
@@ -25,7 +23,7 @@ def place_gated(desk: Desk, view: View) -> None:
             view.hold(Reason.NO_ROOM, wanted_rps=share, gpus=float(len(desk.usable)))
             return
         room, piece = found
-        _place(view, replica, room, piece, share)
+        _place(desk, view, replica, room, piece, share)
 
 
 def find_room(desk: Desk, view: View, rps: float, pool: int) -> tuple[Room, Piece] | None:
@@ -70,13 +68,16 @@ def _admits(desk: Desk, view: View, room: Room) -> bool:
     )
 
 
-def _place(view: View, replica: Replica, room: Room, piece: Piece, share: float) -> None:
+def _place(
+    desk: Desk, view: View, replica: Replica, room: Room, piece: Piece, share: float
+) -> None:
     allocation = as_allocation(room, piece, 0, view.service.memory_bytes)
     owner = (view.service.name, replica.name)
     room.charge(owner, allocation, view.service.exclusive)
     numbers = {"wanted_rps": share, "free_after": float(room.free_area)}
     because = Because(Reason.NEW_REPLICA, numbers)
-    action = Place(view.service.name, replica.name, room.gpu.node, allocation, piece.rps, because)
+    rps = desk.work_rps(view.service, allocation)
+    action = Place(view.service.name, replica.name, room.gpu.node, allocation, rps, because)
     view.actions.append(action)
 
 
@@ -111,11 +112,13 @@ class Trial:
         owner = (self._view.service.name, replica.name)
         held = room.release(owner)
         book = _ladder(self._desk, self._view, room, max(1, self._view.service.scale))
-        self._take(room, owner, held, room.best(book, math.inf))
+        self._take(room, owner, held, room.best(book, book.sturdy_rps))
 
     def add(self) -> bool:
         """Place one more replica as strongly as possible; False when no GPU takes any."""
-        found = find_room(self._desk, self._view, math.inf, self._view.service.scale + 1)
+        pool = self._view.service.scale + 1
+        sturdy_rps = self._view.ladder(self._desk, pool).sturdy_rps
+        found = find_room(self._desk, self._view, sturdy_rps, pool)
         if found is None:
             return False
         room, piece = found

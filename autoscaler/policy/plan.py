@@ -23,6 +23,7 @@ class Reason(StrEnum):
     CHEAPER = "Cheaper"
     REPLACED = "Replaced"
     PARKED = "Parked"
+    WARM_POOL = "WarmPool"
     YIELDED = "Yielded"
     WITHIN_BAND = "WithinBand"
     COOLDOWN = "Cooldown"
@@ -54,7 +55,11 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """Give a running replica another piece of the GPU it is on (vertical)."""
+    """Give a running replica another piece of the GPU it is on (vertical).
+
+    ``capacity_rps`` is what it works off, 0 where a request alone misses the objective: the
+    gateway's weight.
+    """
 
     service: str
     replica: str

@@ -19,12 +19,14 @@ class Rates:
         now_rps: rate to provision for now, before backlog and feedback.
         recent_rps: mean of the newest two samples.
         climb: sure rise, requests/s per second.
+        surge: factor by which the rate surely rose within a cold start, at least 1.
     """
 
     sampled_s: float
     now_rps: float
     recent_rps: float
     climb: float
+    surge: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,13 @@ class Memory:
         fewer_since_s: since when one replica less would do, None while it would not.
         scaled_at_s: when the number of replicas was last changed.
         idle_since_s: since when no request arrived, None while some do.
-        usual_rps: rate of the last minutes, gaps included; 0 before the first request.
         more_since_s: since when one replica more would be cheaper, None while it would not.
         learnt_at_s: when the feedback was last corrected.
         short_at_s: when the replicas last held less than the demand.
         cold_start_s: measured time from creation to readiness, None before the first.
         starting: replicas seen on their way up, so that their readiness is noticed once.
         rates: figures of the newest sample.
+        surges: (minute, highest factor by which the rate rose within a cold start), last hour.
     """
 
     feedback: float = 1.0
@@ -52,12 +54,12 @@ class Memory:
     more_since_s: float | None = None
     scaled_at_s: float = float("-inf")
     idle_since_s: float | None = None
-    usual_rps: float = 0.0
     learnt_at_s: float = float("-inf")
     short_at_s: float = float("-inf")
     cold_start_s: float | None = None
     starting: frozenset[str] = frozenset()
     rates: Rates | None = None
+    surges: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from kserve_has.allocation import Allocation
@@ -11,6 +10,7 @@ from .capacity import Piece
 from .desk import Desk, View, as_allocation, price, served_rps
 from .observation import Replica
 from .plan import Because, Reason, Resize
+from .pool import cheapest_split, working
 from .state import changed
 from .yielding import claim, give_way
 
@@ -19,24 +19,42 @@ def resize(desk: Desk, view: View) -> None:
     """Grow at once when the replicas hold too little, shrink when much less has long sufficed."""
     if view.demand is None or not view.serving:
         return
-    pool = len(view.serving)
+    active = working(desk, view)
     target = max(view.demand.rps, desk.settings.idle_rps)
-    held = served_rps(desk, view, view.serving, pool)
+    held = served_rps(desk, view, view.serving, len(active))
     numbers = {"demand_rps": view.demand.rps, "served_rps": held}
     if desk.claims and give_way(desk, view, target):
         view.memory = changed(view.memory, shrink_since_s=None)
         view.hold(Reason.YIELDED, **numbers)
-    elif _is_parked(desk, view):
+    elif _is_idle(desk, view):
         _park(desk, view)
     elif held < target:
         view.memory = changed(view.memory, shrink_since_s=None)
-        if not grow(desk, view, view.serving, target, numbers):
-            claim(desk, view, view.serving, target)
-    elif _could_shrink(desk, view, target, pool):
+        _enlarge(desk, view, active, target, numbers)
+    elif _could_shrink(desk, view, target):
         _shrink_in_time(desk, view, target, numbers)
     else:
         view.memory = changed(view.memory, shrink_since_s=None)
         view.hold(Reason.WITHIN_BAND, **numbers)
+
+
+def _enlarge(
+    desk: Desk, view: View, active: list[Replica], target: float, numbers: dict[str, float]
+) -> None:
+    """Enlarge those that work, and wake parked ones where that is cheaper or needed."""
+    parked = [replica for replica in view.serving if replica not in active]
+    everyone = [*active, *parked]
+    split = cheapest_split(desk, view, target * desk.settings.grow_headroom, len(everyone))
+    chosen = everyone[: max(len(active), split.working)]
+    before = len(view.actions)
+    served = grow(desk, view, chosen, target, numbers)
+    rest = everyone[len(chosen) :]
+    if served < target and rest:
+        served += grow(desk, view, rest, target - served, numbers)
+    if served < target:
+        claim(desk, view, view.serving, target)
+    if len(view.actions) == before:
+        view.hold(Reason.GPU_FULL if served < target else Reason.WITHIN_BAND, **numbers)
 
 
 def grow(
@@ -45,15 +63,14 @@ def grow(
     replicas: Sequence[Replica],
     target: float,
     numbers: dict[str, float],
-) -> bool:
-    """Enlarge replicas until they serve ``target`` together; return whether they would.
+) -> float:
+    """Enlarge replicas until they serve ``target`` together; return what they would serve.
 
     Each gets the cheapest piece for an equal share; what one cannot take for want of room on its
     GPU goes to the next, so those on the fullest GPUs are asked first.
     """
     assert view.demand is not None  # callers know the demand
-    wanted = target * desk.settings.grow_headroom
-    remaining, total, grown = wanted, 0.0, False
+    remaining, total = target * desk.settings.grow_headroom, 0.0
     reason = Reason.BACKLOG if view.demand.backlog_rps > target / 2 else Reason.DEMAND_ROSE
     for left, replica in _fullest_first(desk, replicas):
         current = replica.allocation
@@ -61,14 +78,11 @@ def grow(
         piece = _piece_for(desk, view, replica, current, remaining / left, len(replicas))
         rps = _rps(desk, view, current, len(replicas))
         if piece is not None and piece.rps > rps:
-            grown = True
             _apply(desk, view, replica, piece, Because(reason, numbers))
             rps = piece.rps
         remaining -= rps
         total += rps
-    if not grown:
-        view.hold(Reason.GPU_FULL if total < target else Reason.WITHIN_BAND, **numbers)
-    return total >= target
+    return total
 
 
 def _fullest_first(desk: Desk, replicas: Sequence[Replica]) -> list[tuple[int, Replica]]:
@@ -112,70 +126,89 @@ def _apply(desk: Desk, view: View, replica: Replica, piece: Piece, because: Beca
     if (new.sm_groups, new.quota_percent) == (current.sm_groups, current.quota_percent):
         return
     room.charge(owner, new, view.service.exclusive)
-    view.actions.append(Resize(view.service.name, replica.name, new, piece.rps, because))
+    work_rps = desk.work_rps(view.service, new)
+    view.actions.append(Resize(view.service.name, replica.name, new, work_rps, because))
 
 
-def _is_parked(desk: Desk, view: View) -> bool:
-    """Whether nothing came for longer than requests that are allowed to be late explain.
-
-    Who comes after a longer gap wakes a parked replica and is late. Of Poisson arrivals with a
-    mean gap ``m`` a share ``exp(-t / m)`` comes after a gap above ``t``.
-    """
+def _is_idle(desk: Desk, view: View) -> bool:
     idle = view.memory.idle_since_s
-    if idle is None:
-        return False
-    wait_s = desk.settings.parked_after_s
-    if view.memory.usual_rps > 0:
-        may_wake = view.service.slo.allowed_violation_rate * desk.settings.violation_aim
-        wait_s = max(wait_s, math.log(1.0 / max(may_wake, 1e-6)) / view.memory.usual_rps)
-    return desk.now_s - idle >= wait_s
+    return idle is not None and desk.now_s - idle >= desk.settings.parked_after_s
 
 
 def _park(desk: Desk, view: View) -> None:
     """Leave next to nothing to replicas without requests; they keep their memory."""
-    idle_s = desk.now_s - (view.memory.idle_since_s or 0.0)
+    numbers = {"idle_s": desk.now_s - (view.memory.idle_since_s or 0.0)}
     before = len(view.actions)
     for replica in view.serving:
-        current = replica.allocation
-        assert current is not None  # serving replicas hold a piece
-        geometry = desk.rooms[current.gpu_uuid].gpu.geometry
-        piece = desk.ladder(view.service, geometry, 1).smallest
-        if piece is not None and piece.area < current.area:
-            _apply(desk, view, replica, piece, Because(Reason.PARKED, {"idle_s": idle_s}))
+        _park_one(desk, view, replica, numbers)
     if len(view.actions) == before:
-        view.hold(Reason.PARKED, idle_s=idle_s)
+        view.hold(Reason.PARKED, **numbers)
 
 
-def _could_shrink(desk: Desk, view: View, target: float, pool: int) -> bool:
+def _park_one(desk: Desk, view: View, replica: Replica, numbers: dict[str, float]) -> None:
+    current = replica.allocation
+    assert current is not None  # serving replicas hold a piece
+    geometry = desk.rooms[current.gpu_uuid].gpu.geometry
+    piece = desk.ladder(view.service, geometry, 1).smallest
+    if piece is not None and piece.area < current.area:
+        _apply(desk, view, replica, piece, Because(Reason.PARKED, numbers))
+
+
+def _could_shrink(desk: Desk, view: View, target: float) -> bool:
     """Whether clearly less area would serve the target with some headroom."""
-    ideal = view.ladder(desk, pool).cheapest(target * desk.settings.grow_headroom / pool)
-    if ideal is None:
-        return False
+    wanted = target * desk.settings.grow_headroom
+    best = cheapest_split(desk, view, wanted, len(view.serving)).cost
     held = sum(price(view, r.allocation.area) for r in view.serving if r.allocation is not None)
-    return price(view, ideal.area) * pool <= held * desk.settings.shrink_below
+    return best <= held * desk.settings.shrink_below
 
 
 def _shrink_in_time(desk: Desk, view: View, target: float, numbers: dict[str, float]) -> None:
-    since = view.memory.shrink_since_s
-    since = desk.now_s if since is None else since
-    view.memory = changed(view.memory, shrink_since_s=since)
-    waited = desk.now_s - since
+    """Once less has sufficed for long: as few replicas as is cheapest, the others parked.
+
+    Where those that go on working must grow first, the others are parked only after that is in
+    force, so that no prefix of the plan leaves too little.
+    """
+    waited = _waited(desk, view)
     if waited < desk.settings.shrink_after_s:
         view.hold(Reason.COOLDOWN, waited_s=waited, **numbers)
         return
+    split = cheapest_split(desk, view, target * desk.settings.grow_headroom, len(view.serving))
+    ordered = sorted(view.serving, key=_largest_first)
+    chosen, rest = ordered[: split.working], ordered[split.working :]
     before = len(view.actions)
+    if served_rps(desk, view, chosen, len(chosen)) < target:
+        grow(desk, view, chosen, target, numbers)
+    elif all(replica.in_force for replica in chosen):
+        _fit(desk, view, chosen, target, Because(Reason.DEMAND_FELL, numbers))
+        for replica in rest:
+            _park_one(desk, view, replica, numbers)
+        view.memory = changed(view.memory, shrink_since_s=None)
+    if len(view.actions) == before:
+        view.hold(Reason.WITHIN_BAND, **numbers)
+
+
+def _waited(desk: Desk, view: View) -> float:
+    since = view.memory.shrink_since_s
+    since = desk.now_s if since is None else since
+    view.memory = changed(view.memory, shrink_since_s=since)
+    return desk.now_s - since
+
+
+def _largest_first(replica: Replica) -> tuple[int, str]:
+    return -(0 if replica.allocation is None else replica.allocation.area), replica.name
+
+
+def _fit(
+    desk: Desk, view: View, replicas: Sequence[Replica], target: float, because: Because
+) -> None:
+    """Shrink replicas to the cheapest pieces for equal shares of the target."""
     remaining = target * desk.settings.grow_headroom
-    pool = len(view.serving)
-    because = Because(Reason.DEMAND_FELL, numbers)
-    for left, replica in _fullest_first(desk, view.serving):
+    for left, replica in _fullest_first(desk, replicas):
         current = replica.allocation
         assert current is not None  # serving replicas hold a piece
-        piece = _piece_for(desk, view, replica, current, remaining / left, pool)
+        piece = _piece_for(desk, view, replica, current, remaining / left, len(replicas))
         if piece is not None and piece.area < current.area:
             _apply(desk, view, replica, piece, because)
             remaining -= piece.rps
         else:
-            remaining -= _rps(desk, view, current, pool)
-    view.memory = changed(view.memory, shrink_since_s=None)
-    if len(view.actions) == before:
-        view.hold(Reason.WITHIN_BAND, **numbers)
+            remaining -= _rps(desk, view, current, len(replicas))

@@ -41,7 +41,7 @@ def claim(desk: Desk, view: View, replicas: Sequence[Replica], target: float) ->
             )
 
 
-def give_way(desk: Desk, view: View, rps: float) -> bool:
+def give_way(desk: Desk, view: View, target: float) -> bool:
     """Shrink the replicas that stand in a claim's way; return whether any does."""
     pressed = False
     for replica in view.placed:
@@ -55,15 +55,14 @@ def give_way(desk: Desk, view: View, rps: float) -> bool:
             continue
         pressed = True
         held = room.release(owner)
-        smaller = _what_is_left(desk, view, room, current, rps)
+        smaller = _what_is_left(desk, view, room, current, target)
         room.restore(owner, held)
         if smaller is not None and smaller != current:
             room.charge(owner, smaller, view.service.exclusive)
             numbers = {"claimed_by_priority": float(desk.claims[room.gpu.uuid])}
             because = Because(Reason.YIELDED, numbers)
-            book = desk.ladder(view.service, room.gpu.geometry, 1)
-            served = book.rps_of(smaller.sm_partition, smaller.quota_percent)
-            view.actions.append(Resize(view.service.name, replica.name, smaller, served, because))
+            rps = desk.work_rps(view.service, smaller)
+            view.actions.append(Resize(view.service.name, replica.name, smaller, rps, because))
     return pressed
 
 

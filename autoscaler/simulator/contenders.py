@@ -10,7 +10,7 @@ from kserve_has.allocation import Allocation
 from kserve_has.config.policy import PolicySettings
 from kserve_has.latency import LatencyModel
 
-from ..policy.capacity import Piece
+from ..policy.capacity import Piece, ladder
 from ..policy.observation import Gpu, Observation, Service, Traffic
 from .baselines.bounds import Clairvoyant, best_count, least_level, sized
 from .baselines.fast import Fast, efficient_piece
@@ -110,9 +110,11 @@ def _sized_start(context: Context, factor: float = 1.5) -> dict[str, Beginning]:
     wishes = {}
     for load in context.scenario.loads:
         rate = max(factor * context.lead(load), context.settings.idle_rps)
-        wishes[load.name] = sized(
-            context.service(load), context.scenario, context.settings, context.latency, rate
-        )
+        service, geometry = context.service(load), context.scenario.geometry
+        count, piece = sized(service, context.scenario, context.settings, context.latency, rate)
+        # The same weight that the policy gives this piece later.
+        book = ladder(service, geometry, context.settings, context.latency)
+        wishes[load.name] = count, replace(piece, rps=book.work_rps(piece.sm, piece.quota))
     return _spread(context, wishes)
 
 

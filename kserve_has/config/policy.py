@@ -199,22 +199,40 @@ class PolicySettings:
         why="A parked replica answers probes and keeps its memory; it needs next to no time.",
     )
     parked_after_s: float = setting(
-        30.0,
+        300.0,
         unit="s",
         low=1,
         high=3600,
-        why="At least half a minute without a request, longer where such gaps are usual: the "
-        "request that wakes a parked replica is late.",
+        why="The requests that wake a parked service are late, so only a long silence parks it.",
     )
-    usual_over_s: float = setting(
-        600.0,
+    pool_surge: float = setting(
+        2.5,
+        low=1.0,
+        high=20.0,
+        why="Before any surge was seen, warm replicas for two and a half times the demand are "
+        "kept: a parked one costs less than a hundredth of a GPU, a cold start many seconds.",
+    )
+    pool_quantile: float = setting(
+        0.95,
+        low=0.0,
+        high=1.0,
+        why="Of the highest rises of each of the last sixty minutes the third highest counts.",
+    )
+    pool_keep_s: float = setting(
+        300.0,
         unit="s",
-        low=10,
+        low=0,
         high=86400,
-        why="Which gaps between requests are usual is judged by the last ten minutes.",
+        why="A parked spare costs so little that a surge every five minutes still pays for it.",
+    )
+    pool_overhead: float = setting(
+        0.1,
+        low=0.0,
+        high=2.0,
+        why="Parked spares may cost a tenth of what the working replicas do, memory included.",
     )
     zero_after_s: float = setting(
-        300.0,
+        900.0,
         unit="s",
         low=10,
         high=86400,

@@ -119,15 +119,6 @@ def test_memory_of_services_that_are_gone_is_dropped():
     assert {NAME} == set(decision([service()], state).state.services)
 
 
-def test_the_usual_rate_is_learnt_and_left_alone_while_idle():
-    busy = decision([service(replicas=[replica("a", piece(0b11, 100))])])
-    assert busy.state.services[NAME].usual_rps == 20.0
-    idle = service(replicas=[replica("a", piece(0b11, 100))], traffic=steady(0.0))
-    later = decision([idle], busy.state, now_s=1002.0)
-    later = decision([idle], later.state, now_s=1004.0)
-    assert 19.0 < later.state.services[NAME].usual_rps <= 20.0
-
-
 def test_the_plan_does_not_depend_on_the_order_of_what_is_seen():
     services = [service(f"ns/{n}", [replica(n)], steady(40.0)) for n in "abc"]
     seen = world(services, gpus(3))

@@ -12,9 +12,9 @@ from .worlds import SETTINGS, SMALL, TABLE, gpu, piece, replica, service, steady
 NAME = "ns/a"
 
 
-def decision(own, *, memory=None, pool=None, now_s=1000.0, others=()):
+def decision(own, *, memory=None, pool=None, now_s=1000.0, others=(), settings=SETTINGS):
     state = State({NAME: memory}) if memory is not None else State()
-    return decide(state, world([own, *others], pool, now_s), SETTINGS, TABLE)
+    return decide(state, world([own, *others], pool, now_s), settings, TABLE)
 
 
 def scalings(found):
@@ -56,7 +56,7 @@ def test_bounds_hold_even_without_traffic_figures():
 
 
 def test_room_to_grow_is_used_before_a_replica_is_added():
-    own = service(replicas=[replica("a", piece(0b1, 70))], traffic=steady(150.0))
+    own = service(replicas=[replica("a", piece(0b1, 70))], traffic=steady(50.0))
     assert [] == scalings(decision(own))
 
 
@@ -113,7 +113,7 @@ def test_a_replica_too_many_leaves_only_after_it_has_long_been_too_many():
 def test_the_others_grow_before_one_leaves():
     """No prefix of a plan may leave too little: the larger piece must be in force first."""
     memory = Memory(fewer_since_s=0.0)
-    own = two(60.0)
+    own = two(50.0)
     grown = decision(own, memory=memory)
     assert [] == scalings(grown)
     assert any(isinstance(a, Resize) for a in grown.plan.actions)
@@ -173,9 +173,10 @@ def test_cheaper_pieces_by_one_more_replica_are_asked_for_after_patience():
     """Two half loads on small efficient pieces may cost less than one large inefficient piece."""
     own = service(replicas=[replica("a", piece(0xFFFF, 100))], traffic=steady(79.0))
     patient = Memory(more_since_s=1000.0 - SETTINGS.scale_out_after_s)
-    asked = scalings(decision(own, memory=patient))
+    alone = replace(SETTINGS, pool_surge=1.0)  # the pool itself asks for no second one
+    asked = scalings(decision(own, memory=patient, settings=alone))
     assert [Reason.CHEAPER] == [a.because.reason for a in asked]
-    assert [] == scalings(decision(own, memory=Memory()))
+    assert [] == scalings(decision(own, memory=Memory(), settings=alone))
 
 
 def test_readiness_measures_the_cold_start():

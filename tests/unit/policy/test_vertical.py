@@ -130,13 +130,13 @@ def parked_service(rates):
 
 
 def test_a_parked_service_stays_as_it_is():
-    memory = Memory(idle_since_s=900.0)
+    memory = Memory(idle_since_s=600.0)
     found = decision(parked_service((0.0,) * 50), state=State({NAME: memory}))
     assert hold(found) is Reason.PARKED
 
 
 def test_the_first_request_wakes_a_parked_service():
-    memory = Memory(idle_since_s=900.0)
+    memory = Memory(idle_since_s=600.0)
     woken = decision(parked_service((0.0,) * 48 + (1.0, 3.0)), state=State({NAME: memory}))
     (grown,) = resizes(woken)
     assert grown.capacity_rps >= 3.0
