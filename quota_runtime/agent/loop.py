@@ -222,6 +222,7 @@ class AgentLoop:
             uuid: found.get(uuid, gpu.as_unhealthy())
             for uuid, gpu in {**self.keeper.gpus, **found}.items()
         }
+        self._changed.set()
 
     def _report(self) -> None:
         outside = self.guard.outside if self.guard is not None else frozenset()

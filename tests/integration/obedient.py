@@ -1,6 +1,7 @@
 """A process that follows its limits as the preload library does, without any GPU.
 
-Run as ``python obedient.py SECONDS``: it takes up every change after that many seconds.
+Run as ``python obedient.py SECONDS [stubborn]``: it takes up every change after that many seconds;
+a stubborn one does not end until it is killed.
 """
 
 import mmap
@@ -16,7 +17,10 @@ from quota_runtime import region
 
 def main(delay_s: float) -> None:
     folder = Path(os.environ.get(contract.ENV_QUOTA_DIR, contract.QUOTA_DIR))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if "stubborn" in sys.argv:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     usage = folder / contract.USAGE_FILE
     usage.write_bytes(bytes(region.USAGE_SIZE))
     with usage.open("r+b") as file:

@@ -81,10 +81,10 @@ def allocation(groups, quota, epoch):
     }
 
 
-def make_replica(node, name, groups=0x00FF, quota=40, delay_s=0.0):
+def make_replica(node, name, groups=0x00FF, quota=40, delay_s=0.0, manners=()):
     """Create a pod as webhook and autoscaler leave it: sidecar, volume, allocation."""
     mount = [{"name": contract.QUOTA_VOLUME, "mountPath": contract.QUOTA_DIR}]
-    follow = [sys.executable, str(Path(__file__).with_name("obedient.py")), str(delay_s)]
+    follow = [sys.executable, str(Path(__file__).with_name("obedient.py")), str(delay_s), *manners]
     sidecar = {
         "name": contract.SIDECAR_CONTAINER,
         "command": ["kserve-has-sidecar"],
