@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..gpu import H200
 from .series import LATENCY_BIN_S, ServiceSeries
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e")
@@ -22,7 +24,7 @@ def arrivals(series: ServiceSeries, kills: Sequence[float]) -> str:
     axes.step(seconds, series.capacity_rps, color=COLOURS[2], where="post", label="capacity")
     axes.set_ylabel("requests/s")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", frameon=False)
+    _legend(axes)
     return _svg(figure)
 
 
@@ -35,8 +37,10 @@ def latency(series: ServiceSeries, kills: Sequence[float]) -> str:
     axes.plot(middles, values, color=COLOURS[0], marker=".", label=label)
     axes.axhline(series.objective_ms, color=COLOURS[2], ls="--", label="objective")
     axes.set_yscale("log")
+    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        which(lambda ms, _: f"{ms:g}")
     axes.set_ylabel("ms from due time")
-    axes.legend(loc="upper right", frameon=False)
+    _legend(axes)
     return _svg(figure)
 
 
@@ -45,14 +49,14 @@ def allocations(series: ServiceSeries, kills: Sequence[float]) -> str:
     figure, axes = _axes(kills)
     seconds = range(len(series.gpus))
     layers = [
-        [100 * p[0] * p[1] / 13200 if p else 0.0 for p in pieces]
+        [p[0] * p[1] / H200.sm_count if p else 0.0 for p in pieces]
         for pieces in series.pieces.values()
     ]
     if layers:
         axes.stackplot(
             seconds, *layers, labels=list(series.pieces), colors=COLOURS, step="post", alpha=0.85
         )
-        axes.legend(loc="upper left", frameon=False, fontsize=7, ncols=2)
+        _legend(axes, fontsize=7)
     axes.set_ylabel("% of one GPU")
     return _svg(figure)
 
@@ -83,6 +87,18 @@ def _axes(kills: Sequence[float]) -> tuple[Figure, Any]:
     for at_s in kills:
         axes.axvline(at_s, color="#666", ls=":", lw=1)
     return figure, axes
+
+
+def _legend(axes: Axes, fontsize: float | None = None) -> None:
+    # Above the plot, where it hides no line.
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0,
+        frameon=False,
+        ncols=3,
+        fontsize=fontsize,
+    )
 
 
 def _svg(figure: Figure) -> str:
