@@ -88,18 +88,18 @@ class Node:
         return None
 
 
-async def kill_in_kernel(node: Node, culprit: Client) -> None:
+async def kill_in_kernel(_node: Node, culprit: Client) -> None:
     """Kill a client in the middle of its kernel."""
-    culprit.kill()
+    await asyncio.to_thread(culprit.kill)
 
 
 async def terminate_and_kill(node: Node, culprit: Client) -> None:
     """Do what the agent does before a pod is killed."""
     await node.guard.terminate("culprit")
-    culprit.kill()
+    await asyncio.to_thread(culprit.kill)
 
 
-async def kill_daemon(node: Node, culprit: Client) -> None:
+async def kill_daemon(node: Node, _culprit: Client) -> None:
     """Kill the control daemon."""
     process = node.guard.daemon.control.process()
     if process is not None:

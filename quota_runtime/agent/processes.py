@@ -34,8 +34,13 @@ class NodeProcesses:
             return None
 
     def alive(self, pid: int) -> bool:
-        """Whether there is such a process."""
-        return (self._proc / str(pid)).exists()
+        """Whether there is such a process, and not only what is left of a dead one."""
+        try:
+            stat = (self._proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        # After the name, which may hold blanks and brackets, comes one letter.
+        return stat.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
 
     def end(self, pid: int, pod_uid: str, number: signal.Signals) -> bool:
         """Signal a process, if it still is one of that pod; return whether it was sent."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Literal
 
 from kserve_has.errors import AgentError
 
 from ..backend import MpsState
+from ..processes import NodeProcesses
 from . import answers
 from .control import Control
 
@@ -47,7 +47,7 @@ class Daemon:
     def is_running(self) -> bool:
         """Whether the process that the daemon wrote down still runs; asks nobody."""
         process = self.control.process()
-        return process is not None and Path(f"/proc/{process}").exists()
+        return process is not None and NodeProcesses().alive(process)
 
     async def quit(self, patience_s: float) -> None:
         """End the daemon and every server; what still runs on the GPUs fails."""

@@ -1,5 +1,7 @@
+import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -42,12 +44,22 @@ def proc_with(tmp_path, pid, uid):
 
 def test_a_process_is_signalled_only_while_it_belongs_to_the_pod(tmp_path, sleeper):
     processes = proc_with(tmp_path, sleeper.pid, UID)
-    assert processes.alive(sleeper.pid)
     other = UID.replace("3f", "00")
     assert not processes.end(sleeper.pid, other, signal.SIGTERM)
     assert sleeper.poll() is None
     assert processes.end(sleeper.pid, UID, signal.SIGTERM)
     assert -signal.SIGTERM == sleeper.wait(10)
+
+
+def test_what_is_left_of_a_dead_process_does_not_live(sleeper):
+    processes = NodeProcesses()
+    assert processes.alive(sleeper.pid)
+    sleeper.kill()
+    # Nobody has waited for it yet: it has ended once it leaves this table.
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{sleeper.pid}").exists()
+    assert not processes.alive(sleeper.pid)
+    assert not processes.alive(2**22 + 1)
 
 
 def test_a_process_that_is_gone_is_not_signalled(tmp_path, sleeper):
