@@ -22,6 +22,7 @@ from .tail import LogTail
 
 SERVER_LOG: Final = "server.log"
 TERMINATE_PATIENCE_S: Final = 2.0
+COMING_BACK_S: Final = 1.0
 
 Outcome = Literal["ended", "reported", "unknown"]
 log = logging.getLogger(__name__)
@@ -95,10 +96,11 @@ class Guard:
         """
         now_s = self._clock_s()
         broken = self._read_log()
-        if self._is_lost() or now_s - self._checked_s >= self._settings.mps_status_s:
+        if self._is_due(now_s - self._checked_s):
             broken |= await self._check(busy)
             self._checked_s = now_s
         self._execute(now_s)
+        broken -= {sentence.pid for sentence in self._condemned}
         return [self._deal_with(pid, pods, now_s) for pid in sorted(broken)]
 
     async def terminate(self, pod_uid: str) -> None:
@@ -131,6 +133,13 @@ class Guard:
                 case Left(pid):
                     self._clients.discard(pid)
         return broken
+
+    def _is_due(self, since_s: float) -> bool:
+        if self._is_lost() or since_s >= self._settings.mps_status_s:
+            return True
+        # A daemon that comes back is seen without asking in vain all the time.
+        is_back = not self.daemon.state.serving and self.daemon.is_running()
+        return is_back and since_s >= COMING_BACK_S
 
     def _is_lost(self) -> bool:
         known = self._process
@@ -173,7 +182,7 @@ class Guard:
         outcome: Outcome = "unknown"
         if pod_uid is not None and pod_uid in pods:
             outcome = "reported"
-            if self._settings.mps_victims == "end" and pid not in map(_pid, self._condemned):
+            if self._settings.mps_victims == "end":
                 self._processes.end(pid, pod_uid, signal.SIGTERM)
                 due_s = now_s + self._settings.victim_grace_s
                 self._condemned.append(_Sentence(pid, pod_uid, due_s))
@@ -187,7 +196,3 @@ class Guard:
         for sentence in [s for s in self._condemned if s.due_s <= now_s]:
             self._condemned.remove(sentence)
             self._processes.end(sentence.pid, sentence.pod_uid, signal.SIGKILL)
-
-
-def _pid(sentence: _Sentence) -> int:
-    return sentence.pid
