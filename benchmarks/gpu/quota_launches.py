@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from quota_runtime.region import read_usage
 
 if TYPE_CHECKING:
     from benchmarks.gpu.quota_child import Workloads
 
 REPEATS = 20
+COUNTERS = ("launches", "graph_launches", "ungated_launches")
 LAUNCH_CALLS = (
     "cudaLaunchKernel",
     "cudaLaunchKernelExC",
@@ -39,9 +44,11 @@ def count(what: str, workloads: Workloads) -> dict[str, Any]:
     step()
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as seen:
+        before = _hooks()
         for _ in range(REPEATS):
             step()
         torch.cuda.synchronize()
+        hooks = {name: value - before[name] for name, value in _hooks().items()}
     calls: Counter[str] = Counter()
     for event in seen.key_averages():
         if event.key in LAUNCH_CALLS:
@@ -51,7 +58,14 @@ def count(what: str, workloads: Workloads) -> dict[str, Any]:
         and not event.name.startswith(("Memcpy", "Memset"))
         for event in seen.events()
     )
-    return {"calls": dict(calls), "launch_calls": sum(calls.values()), "kernels": kernels}
+    seen_calls = {"calls": dict(calls), "launch_calls": sum(calls.values()), "kernels": kernels}
+    return {"profiler": seen_calls, "hooks": hooks}
+
+
+def _hooks() -> dict[str, int]:
+    """Return the library's own counters of this process."""
+    slots = read_usage(Path(os.environ["KSERVE_HAS_DIR"]) / "usage").slots
+    return {name: sum(getattr(slot, name) for slot in slots) for name in COUNTERS}
 
 
 def _steps(workloads: Workloads) -> dict[str, Callable[[], Callable[[], Any]]]:

@@ -18,11 +18,12 @@ SHARES = (1.0, 0.5, 0.25)
 LEAD_S = 0.5  # both are at work by then
 NETWORKS = ("resnet50", "bert", "decoder")
 GEMMS = 2  # products of 4096 x 4096 a step, about 0.4 ms
+DEPTH = 4  # steps in flight: alone, the GPU has no gaps, so its speed is known work per GPU time
 
 
 def alone(child: Child, seconds: float, mode: str) -> float:
     """Return steps a second of a process that has the GPU to itself."""
-    got = child.ask(do="run", work="gemm", batch=GEMMS, mode=mode, seconds=seconds)
+    got = child.ask(do="run", work="gemm", batch=GEMMS, mode=mode, seconds=seconds, depth=DEPTH)
     return float(got["per_second"])
 
 
@@ -30,7 +31,13 @@ def together(children: list[Child], seconds: float, mode: str, speed: float) -> 
     """Run processes side by side; return the share of each, over all and second by second."""
     for child in children:
         child.start(
-            do="run", work="gemm", batch=GEMMS, mode=mode, seconds=seconds + LEAD_S, stamps=True
+            do="run",
+            work="gemm",
+            batch=GEMMS,
+            mode=mode,
+            seconds=seconds + LEAD_S,
+            depth=DEPTH,
+            stamps=True,
         )
     answers = [child.finish(seconds + 30) for child in children]
     begin = max(answer["began"] for answer in answers) + LEAD_S / 2

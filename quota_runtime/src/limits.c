@@ -10,6 +10,7 @@
 #include "limits_block.h"
 #include "state.h"
 
+#define TORN_PATIENCE_NS 100000000ull
 #define VIEWS 64u /* a reader holds a view for one call; this many changes do not fit in one */
 
 _Atomic(const struct has_view *) has_view_now;
@@ -61,11 +62,27 @@ static void publish(const struct has_limits *limits)
     has_sm_apply(view);
 }
 
+/* A writer that lost its processor half way comes back; until then every call looks again. */
+static bool may_still_end(const struct has_limits *from)
+{
+    static uint32_t torn_seq;
+    static uint64_t torn_since_ns;
+    uint32_t seq = __atomic_load_n(&from->seq, __ATOMIC_ACQUIRE);
+    uint64_t now = has_now_ns();
+    if (seq != torn_seq) {
+        torn_seq = seq;
+        torn_since_ns = now;
+    }
+    return now - torn_since_ns < TORN_PATIENCE_NS;
+}
+
 static void read_block(void)
 {
     const struct has_limits *from = atomic_load(&block);
     struct has_limits copy;
     enum has_block_state state = has_block_read(from, &copy);
+    if (state == HAS_BLOCK_TORN && may_still_end(from))
+        return;
     uint32_t seen = state == HAS_BLOCK_TORN ? __atomic_load_n(&from->seq, __ATOMIC_ACQUIRE)
                                             : copy.seq;
     if (state == HAS_BLOCK_GOOD) {

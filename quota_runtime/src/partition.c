@@ -18,7 +18,7 @@ struct partition {
 
 static struct partition partitions[HAS_PARTITIONS];
 static atomic_int made;
-static atomic_uint device_sms;
+atomic_uint has_device_sms_known;
 static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 
 /* The split of the device: computed once per group size, the same in every process. */
@@ -38,18 +38,17 @@ static bool device(CUdevice *found)
            has_use.cuDeviceGet(found, 0) == CUDA_SUCCESS;
 }
 
-uint32_t has_device_sms(void)
+uint32_t has_device_sms_slow(void)
 {
-    uint32_t known = atomic_load_explicit(&device_sms, memory_order_relaxed);
     CUdevice first;
     int count = 0;
-    if (known || !has_real_found() || !has_use.cuDeviceGet || !has_use.cuDeviceGetAttribute ||
+    if (!has_real_found() || !has_use.cuDeviceGet || !has_use.cuDeviceGetAttribute ||
         has_use.cuDeviceGet(&first, 0) != CUDA_SUCCESS ||
         has_use.cuDeviceGetAttribute(&count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, first) !=
             CUDA_SUCCESS ||
         count <= 0)
-        return known;
-    atomic_store_explicit(&device_sms, (uint32_t)count, memory_order_relaxed);
+        return 0;
+    atomic_store_explicit(&has_device_sms_known, (uint32_t)count, memory_order_relaxed);
     return (uint32_t)count;
 }
 

@@ -2,6 +2,7 @@
 #ifndef HAS_PARTITION_H
 #define HAS_PARTITION_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,7 +13,14 @@
 #define HAS_WHOLE (-1) /* every SM: the program's own streams */
 
 /* SMs of the device, 0 while unknown. Cheap once known. */
-uint32_t has_device_sms(void);
+extern atomic_uint has_device_sms_known;
+uint32_t has_device_sms_slow(void);
+
+static inline uint32_t has_device_sms(void)
+{
+    uint32_t known = atomic_load_explicit(&has_device_sms_known, memory_order_relaxed);
+    return __builtin_expect(known != 0, 1) ? known : has_device_sms_slow();
+}
 
 /* Index of the partition of these groups, HAS_WHOLE when they are all groups, -2 when it has not
  * been made. Never calls the driver. */

@@ -5,6 +5,7 @@
 #include "legacy.h"
 #include "meter.h"
 #include "real.h"
+#include "start.h"
 
 #define PATIENCE 20000 /* tries while another thread moves the lane: some microseconds each */
 
@@ -79,6 +80,8 @@ void has_sm_apply(const struct has_view *view)
     if (partition >= HAS_WHOLE)
         aim(partition);
     atomic_store(&pending, view);
+    if (partition < HAS_WHOLE)
+        has_helper_nudge();
     report_when_drained();
 }
 

@@ -5,10 +5,13 @@
  */
 #include "start.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "capture.h"
 #include "ledger.h"
@@ -31,6 +34,7 @@ static bool forked_hook;
 static bool wanted; /* there is a folder to read limits from */
 static _Atomic(CUcontext) context;
 static atomic_bool leaving, helper_runs;
+static atomic_uint nudges; /* a futex: the helper sleeps while it does not change */
 
 static void help(bool *is_current, uint64_t *looked_at)
 {
@@ -54,15 +58,28 @@ static void help(bool *is_current, uint64_t *looked_at)
     }
 }
 
+void has_helper_nudge(void)
+{
+    atomic_fetch_add(&nudges, 1);
+    syscall(SYS_futex, &nudges, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Until there is something new to do, or for one nap. */
+static void nap(unsigned seen)
+{
+    struct timespec wait = {0, has_meter_busy() ? BUSY_NAP_NS : IDLE_NAP_NS};
+    syscall(SYS_futex, &nudges, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
+}
+
 static void *helper(void *unused)
 {
     bool is_current = false;
     uint64_t looked_at = 0;
     (void)unused;
     while (!atomic_load(&leaving)) {
+        unsigned seen = atomic_load(&nudges);
         help(&is_current, &looked_at);
-        struct timespec wait = {0, has_meter_busy() ? BUSY_NAP_NS : IDLE_NAP_NS};
-        nanosleep(&wait, NULL);
+        nap(seen);
     }
     atomic_store(&helper_runs, false);
     return NULL;

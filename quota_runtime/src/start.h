@@ -6,4 +6,7 @@
 /* The program has a primary context now: what needs one can begin. */
 void has_start_with(CUcontext context, CUdevice device);
 
+/* There is something to do that cannot wait for the helper thread's next look. */
+void has_helper_nudge(void);
+
 #endif

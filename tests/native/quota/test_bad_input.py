@@ -6,6 +6,7 @@ In each case the program runs on, the last good limits stay, and one counter or 
 import mmap
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
@@ -83,6 +84,21 @@ def test_a_write_that_never_ends_keeps_the_last_limits_and_its_end_is_noticed(po
     assert pod.slot().faults >= 1
     change(pod, fields(), seq_step=1)
     assert shares([worker], "eager", 600)[0] > 0.6
+
+
+def test_a_writer_that_is_held_up_is_no_fault(pod, start):
+    pod.set(quota=200)
+    worker = start(pod)
+    worker.stdin.write("eager 300\n")
+    worker.stdin.flush()
+    time.sleep(0.1)
+    change(pod, fields(quota_permille=900), seq_step=1)
+    time.sleep(0.03)
+    change(pod, fields(), seq_step=1)
+    assert worker.stdout.readline()
+    assert pod.slot().quota_permille == 900
+    assert pod.slot().faults == 0
+    assert worker.communicate(timeout=20)[1] == ""
 
 
 def test_a_block_that_was_never_good_limits_nothing(pod, start):
