@@ -165,7 +165,7 @@ def measure(bench: Bench) -> None:
     phase(
         "launches",
         25,
-        lambda: changes.counted(solo_a, ("eager", "graph", "triton", "cooperative")),
+        lambda: changes.counted(solo_a, ("eager", "graph", "triton", "cooperative", "nccl")),
     )
     phase(
         "launches compiled",
@@ -185,6 +185,7 @@ def measure(bench: Bench) -> None:
         10,
         lambda: shares.plain_shares(bench.of("percent-a", "percent-b"), 4 * fast, [0.3, 0.7]),
     )
+    phase("graph probe", 5, lambda: plain_a.ask(do="graph probe", patience=20))
     phase("kill without MPS", 8, lambda: changes.killed(solo, [solo_a, solo_b]))
 
 

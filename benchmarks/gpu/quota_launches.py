@@ -75,6 +75,7 @@ def _steps(workloads: Workloads) -> dict[str, Callable[[], Callable[[], Any]]]:
         "triton": _triton,
         "cooperative": _cooperative,
         "compiled": _compiled,
+        "nccl": _nccl,
     }
 
 
@@ -94,6 +95,22 @@ def _cooperative() -> Callable[[], Any]:
     kernel = module.get_function("together")
     data = cupy.zeros(64 * 128, dtype=cupy.float32)
     return lambda: kernel((64,), (128,), (data,))
+
+
+def _nccl() -> Callable[[], Any]:
+    import tempfile
+
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        store = f"file://{tempfile.mkdtemp()}/store"
+        dist.init_process_group("nccl", init_method=store, world_size=1, rank=0)
+    data = torch.ones(1 << 20, device="cuda")
+
+    def step() -> None:
+        dist.all_reduce(data)
+
+    return step
 
 
 def _compiled() -> Callable[[], Any]:
