@@ -13,16 +13,13 @@ import numpy as np
 from .basis import Basis
 from .core import Vector
 from .heldout import answers, held_out_priors, surprises
-from .hierarchy import Points
-from .learn import Assumption, learn
+from .hidden_rows import hidden_rows
+from .learn import Assumption
 from .metrics import Answers, report
-from .network import FittedNetwork
 from .points import Table
 
 SPLITS: Final = ("random", "configuration", "model", "family")
 FOLDS: Final = 10
-TEST_SHARE: Final = 0.05  # of the random split, 10 % beside it for validation, as published
-CALIBRATION_SHARE: Final = 0.1
 _MOST_KNOTS: Final = 8
 
 
@@ -59,7 +56,7 @@ def basis_for(table: Table) -> Basis:
 def evaluate(table: Table, task: Task) -> dict[str, Any]:
     """Return the figures of one split, ready for ``metrics.json``."""
     ways: dict[str, Callable[[Table, Task], dict[str, Answers]]] = {
-        "random": _random,
+        "random": lambda t, k: hidden_rows(t, basis_for(t), k.seed),
         "configuration": lambda t, k: _held_out(t, k, str),
         "model": lambda t, k: _held_out(t, k, str),
         "family": lambda t, k: _held_out(t, k, lambda name: t.family[name]),
@@ -96,32 +93,3 @@ def _held_out(table: Table, task: Task, group_of: Callable[[str], str]) -> dict[
         for name in names:
             found[name] = answers(prior, table, name, task.points, deviations)
     return found
-
-
-def _random(table: Table, task: Task) -> dict[str, Answers]:
-    """Return answers for hidden rows of networks whose other rows are known."""
-    draw = np.random.default_rng(task.seed)
-    hidden, kept, checked = {}, {}, {}
-    for name, points in sorted(table.networks.items()):
-        toss = draw.random(len(points))
-        hidden[name] = points.take(toss < TEST_SHARE)
-        checked[name] = points.take((toss >= TEST_SHARE) & (toss < TEST_SHARE + CALIBRATION_SHARE))
-        kept[name] = points.take(toss >= TEST_SHARE + CALIBRATION_SHARE)
-    basis = basis_for(table)
-    prior = learn(list(kept.values()), basis, use_quota=len(basis.knots) > 2)
-    fitted = {name: FittedNetwork.fit(prior, points, 1.0) for name, points in kept.items()}
-    above = [_surprise(fitted[name], points) for name, points in checked.items() if len(points)]
-    deviations = float(np.quantile(np.concatenate(above), 0.95)) if above else 2.0
-    found = {}
-    for name, points in hidden.items():
-        if len(points):
-            value, deviation = fitted[name].log_belief(points)
-            upper = np.exp(value + deviations * deviation)
-            found[name] = Answers(np.exp(points.log_ms), np.exp(value), upper)
-    return found
-
-
-def _surprise(network: FittedNetwork, points: Points) -> Vector:
-    value, deviation = network.log_belief(points)
-    surprise: Vector = (points.log_ms - value) / deviation
-    return surprise

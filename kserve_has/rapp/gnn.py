@@ -59,10 +59,12 @@ class GraphAttention(nn.Module):
         score = functional.leaky_relu(
             (projected @ self.from_score)[sender] + (projected @ self.to_score)[receiver], 0.2
         )
-        # Softmax over the edges into each node; the shared maximum only keeps exp() in range.
-        weight = (score - score.max()).exp()
+        # Softmax over the edges into each node; subtracting each node's own largest score keeps
+        # a node's answer apart from other graphs in the step.
+        most = torch.full((len(nodes),), -torch.inf).scatter_reduce(0, receiver, score, "amax")
+        weight = (score - most.detach()[receiver]).exp()
         total = torch.zeros(len(nodes)).index_add(0, receiver, weight)
-        share = weight / total[receiver].clamp_min(1e-30)
+        share = weight / total[receiver]
         mixed = torch.zeros_like(projected).index_add(
             0, receiver, share[:, None] * projected[sender]
         )

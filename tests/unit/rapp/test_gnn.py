@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="RaPP's network needs torch")
+
+from kserve_has.errors import LatencyModelError
+from kserve_has.rapp.gnn import Graphs, Rapp
+from kserve_has.rapp.public_data import PublicData
+from kserve_has.rapp.train import Inputs, Recipe, Trainer
+
+TINY = Recipe(width=8, epochs=4, rate=3e-3, groups=4, raw_ms=False)
+
+
+def made_up_data() -> PublicData:
+    draw = np.random.default_rng(5)
+    model, batch, sm, quota = (
+        a.ravel() for a in np.meshgrid(range(3), (1, 4), (10, 50), (20, 100), indexing="ij")
+    )
+    nodes = tuple(30.0 * draw.random((5 + 3 * m, 38)) for m in range(3))
+    ms = (1.0 + model) * (5.0 + 100.0 * batch / sm) * 100.0 / quota
+    graphs = 10.0 * draw.random((3, 10))
+    return PublicData(("a", "b", "c"), nodes, graphs, model, batch, sm, quota, ms)
+
+
+def test_the_network_has_as_many_parameters_as_the_published_one():
+    assert 3_052_033 == sum(p.numel() for p in Rapp().parameters())
+
+
+def test_graphs_in_one_step_do_not_see_each_other():
+    torch.manual_seed(0)
+    network = Rapp(16).eval()
+    nodes = 200.0 * torch.randn(7, 40)
+    edges = torch.tensor([[0, 1, 3, 4, 4], [1, 2, 4, 5, 6]])
+    both = network.embed(Graphs(nodes, edges, torch.tensor([0, 0, 0, 1, 1, 1, 1]), 2))
+    first = network.embed(Graphs(nodes[:3], edges[:, :2], torch.zeros(3, dtype=torch.long), 1))
+    second = network.embed(Graphs(nodes[3:], edges[:, 2:] - 3, torch.zeros(4, dtype=torch.long), 1))
+    torch.testing.assert_close(both, torch.cat((first, second)))
+
+
+def test_a_branch_reaches_the_network():
+    torch.manual_seed(0)
+    network, nodes = Rapp(16).eval(), torch.randn(3, 40)
+    chain = Graphs(nodes, torch.tensor([[0, 1], [1, 2]]), torch.zeros(3, dtype=torch.long), 1)
+    branch = Graphs(nodes, torch.tensor([[0, 0], [1, 2]]), torch.zeros(3, dtype=torch.long), 1)
+    assert not torch.allclose(network.embed(chain), network.embed(branch))
+
+
+def test_every_row_is_in_exactly_one_step():
+    data = made_up_data()
+    rows = np.arange(len(data.ms))
+    steps = list(Inputs(data, rows).steps(rows, 5, np.random.default_rng(0)))
+    assert list(rows) == sorted(np.concatenate([at for at, *_ in steps]))
+    for at, graphs, which, features in steps:
+        assert len(at) == len(which) == len(features)
+        assert graphs.count == int(which.max()) + 1
+
+
+def test_training_learns_and_its_predictions_do_not_depend_on_the_company(tmp_path):
+    data = made_up_data()
+    rows = np.arange(len(data.ms))
+    trainer = Trainer(data, rows, Recipe(**{**TINY.__dict__, "epochs": 60}), tmp_path)
+    log = trainer.run(rows, quiet=True)
+    assert log[-1]["loss"] < 0.5 * log[0]["loss"]
+    alone = np.concatenate([trainer.predict(rows[i : i + 1]) for i in rows])
+    np.testing.assert_allclose(alone, trainer.predict(rows), rtol=1e-4)
+
+
+def test_a_broken_run_goes_on_where_it_was(tmp_path):
+    data = made_up_data()
+    rows = np.arange(len(data.ms))
+    whole = Trainer(data, rows, TINY, tmp_path / "whole")
+    whole.run(rows, quiet=True)
+
+    broken = Trainer(data, rows, TINY, tmp_path / "broken")
+    late = iter([False, False, True])
+    broken._late = lambda: next(late)
+    broken.run(rows, quiet=True)
+    again = Trainer(data, rows, TINY, tmp_path / "broken")
+    log = again.run(rows, quiet=True)
+    assert [1, 2, 3, 4] == [entry["epoch"] for entry in log]
+    np.testing.assert_array_equal(whole.predict(rows), again.predict(rows))
+
+
+def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path):
+    data = made_up_data()
+    rows = np.arange(len(data.ms))
+    Trainer(data, rows, TINY, tmp_path).run(rows, quiet=True)
+    with pytest.raises(LatencyModelError, match="use another folder or the same recipe"):
+        Trainer(data, rows, Recipe(**{**TINY.__dict__, "width": 4}), tmp_path).run(rows, quiet=True)
