@@ -19,6 +19,7 @@ def add_rapp(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_evaluate(actions)
     _add_profiles(actions)
+    _add_serve(actions)
 
 
 def _add_evaluate(actions: Subparsers) -> None:
@@ -43,6 +44,18 @@ def _add_profiles(actions: Subparsers) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--driver", help="refuse profiles measured under another driver")
     parser.set_defaults(run=_profiles)
+
+
+def _add_serve(actions: Subparsers) -> None:
+    parser = actions.add_parser(
+        "serve",
+        help="answer POST /v1/predict from the profiles in a folder",
+        description='Body: {"configurations": [{"model", "gpu", "batch", "sm", "quota"}, ...]}.',
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8095)
+    parser.set_defaults(run=_serve)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -72,4 +85,15 @@ def _profiles(args: argparse.Namespace) -> int:
             f"{profile.model}  {profile.gpu}  {profile.dtype} {profile.mode}  "
             f"{len(profile.points)} points  {profile.card['date']}  driver {profile.card['driver']}"
         )
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from aiohttp import web
+
+    from .profiled import load_profiles
+    from .server import application
+
+    app = application(load_profiles(args.folder))
+    web.run_app(app, host=args.host, port=args.port, access_log=None)
     return 0

@@ -25,7 +25,6 @@ class Served:
 
     network: FittedNetwork
     sm_count: int
-    batches: tuple[int, int]
 
 
 class ProfiledLatency:
@@ -93,12 +92,16 @@ class ProfiledLatency:
         """
         served = self._served.get((served_model, gpu_product))
         if served is None:
-            known = ", ".join(f"{m} on {g}" for m, g in self.known) or "nothing"
-            raise LatencyModelError(
-                f"{served_model!r} was not profiled on {gpu_product!r}; known: {known}; "
-                f"run on that GPU: kserve-has profile --model {served_model}"
-            )
+            raise LatencyModelError(self.unknown(served_model, gpu_product))
         return served
+
+    def unknown(self, served_model: str, gpu_product: str) -> str:
+        """Return what to say of a model that was not profiled on a GPU."""
+        known = ", ".join(f"{m} on {g}" for m, g in self.known) or "nothing"
+        return (
+            f"{served_model!r} was not profiled on {gpu_product!r}; known: {known}; "
+            f"run on that GPU: kserve-has profile --model {served_model}"
+        )
 
 
 def impossible(served: Served, batch: int, sm: int, quota_percent: int) -> list[str]:
@@ -139,8 +142,7 @@ def from_profiles(
             points = profile.without_quota()
             learnt = priors[way]
             fitted = FittedNetwork.fit(learnt.prior, points, learnt.deviations_after(len(points)))
-            sizes = [p.batch for p in profile.points]
-            served[key] = Served(fitted, profile.sm_count, (min(sizes), max(sizes)))
+            served[key] = Served(fitted, profile.sm_count)
     if problems:
         raise LatencyModelError("; ".join(problems))
     return ProfiledLatency(served, quota_window_ms)
