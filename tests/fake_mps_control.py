@@ -94,7 +94,7 @@ def fake(state: State, words: list[str]) -> None:
     elif what == "fault":
         state["servers"][server]["status"] = "FAULT"
         if rest != ["silent"]:
-            broken = [client[0] for client in clients]
+            broken = [client[0] for client in clients if not rest or client[1] == rest[0]]
             log(server, "Server is handling a fatal GPU error.")
             log(server, "The following devices will be reset:", "0")
             log(server, "The following client process have a sticky error set:", *broken)

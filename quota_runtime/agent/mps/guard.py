@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,7 +18,7 @@ from ..processes import NodeProcesses
 from . import answers
 from .answers import Broken, Connected, Faulted, Left, LogReader
 from .daemon import Daemon
-from .tail import LogTail
+from .tail import LogTail, last_lines
 
 SERVER_LOG: Final = "server.log"
 TERMINATE_PATIENCE_S: Final = 2.0
@@ -166,7 +166,7 @@ class Guard:
             for server in {client.server for client in known}:
                 status = await control.ask(f"get_server_status {server}")
                 if status.strip() == answers.FAULT:
-                    broken |= {client.pid for client in known if client.server == server}
+                    broken |= self._suspects([c for c in known if c.server == server])
         except AgentError as error:
             log.warning("asking the MPS daemon: %s", error)
             return set()
@@ -175,6 +175,18 @@ class Guard:
         # Without the host's PID namespace no client can be told from another.
         self.outside = frozenset(busy - inside) if inside or not known else frozenset()
         return broken
+
+    def _suspects(self, clients: Sequence[answers.Client]) -> set[int]:
+        """Return which clients of a server in fault are broken: those of one GPU, not of others."""
+        pids = {client.pid for client in clients}
+        signs = LogReader().read(last_lines(self.daemon.control.logs / SERVER_LOG))
+        told = {sign.pid for sign in signs if isinstance(sign, Broken)} & pids
+        if told:
+            return told
+        if len({client.device for client in clients}) == 1:
+            return pids
+        log.warning("a fault under MPS, and its log does not say whom it broke: ending nobody")
+        return set()
 
     def _deal_with(self, pid: int, pods: AbstractSet[str], now_s: float) -> Victim:
         pod_uid = self._processes.pod_of(pid)

@@ -41,6 +41,16 @@ class LogTail:
         return [line.decode(errors="replace") for line in lines]
 
 
+def last_lines(path: Path) -> list[str]:
+    """Return the lines in the last 64 KiB of a file, none when it cannot be read."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - _MOST_BYTES))
+            return log.read(_MOST_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
 def _look(path: Path) -> tuple[int | None, int]:
     try:
         status = path.stat()

@@ -13,12 +13,14 @@ from webhook.inference_service import check_inference_service, default_inference
 from webhook.json_patch import json_patch
 from webhook.pod import inject
 
-SETTINGS = WebhookSettings(runtime_class="nvidia")
+SETTINGS = WebhookSettings(runtime_class="nvidia", mps_pipes="/run/node-mps")
 OUR_VARIABLES = {
     contract.ENV_PRELOAD,
     contract.ENV_QUOTA_DIR,
     contract.ENV_VISIBLE_DEVICES,
+    contract.ENV_MPS_PIPES,
 }
+OUR_VOLUMES = {contract.QUOTA_VOLUME, contract.MPS_VOLUME}
 
 names = st.text("abc-~/", min_size=1, max_size=6)
 scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab~/", max_size=3)
@@ -146,10 +148,10 @@ def test_injection_changes_nothing_but_what_is_ours(pod):
 def test_an_injected_pod_holds_each_part_exactly_once(pod):
     spec = inject(pod, SETTINGS)["spec"]
     assert 1 == count(spec["initContainers"], contract.SIDECAR_CONTAINER)
-    assert 1 == count(spec["volumes"], contract.QUOTA_VOLUME)
+    assert all(1 == count(spec["volumes"], name) for name in OUR_VOLUMES)
     assert 1 == count(spec["schedulingGates"], contract.SCHEDULING_GATE)
     served = spec["containers"][0]
-    assert 1 == count(served["volumeMounts"], contract.QUOTA_VOLUME)
+    assert all(1 == count(served["volumeMounts"], name) for name in OUR_VOLUMES)
     assert all(1 == count(served["env"], name) for name in OUR_VARIABLES)
     for kind in ("limits", "requests"):
         assert "nvidia.com/gpu" not in served.get("resources", {}).get(kind, {})
@@ -194,12 +196,12 @@ def without_ours(pod):
         marks.pop(key, None)
     spec = result["spec"]
     ours = {
-        "initContainers": contract.SIDECAR_CONTAINER,
-        "volumes": contract.QUOTA_VOLUME,
-        "schedulingGates": contract.SCHEDULING_GATE,
+        "initContainers": {contract.SIDECAR_CONTAINER},
+        "volumes": OUR_VOLUMES,
+        "schedulingGates": {contract.SCHEDULING_GATE},
     }
-    for field, name in ours.items():
-        spec[field] = [entry for entry in spec.get(field, []) if entry["name"] != name]
+    for field, mine in ours.items():
+        spec[field] = [entry for entry in spec.get(field, []) if entry["name"] not in mine]
     spec["tolerations"] = [
         t for t in spec.get("tolerations", []) if t["key"] != contract.NODE_TAINT
     ]
@@ -208,7 +210,7 @@ def without_ours(pod):
     served = spec["containers"][0]
     served["env"] = [e for e in served.get("env", []) if e["name"] not in OUR_VARIABLES]
     mounts = served.get("volumeMounts", [])
-    served["volumeMounts"] = [m for m in mounts if m["name"] != contract.QUOTA_VOLUME]
+    served["volumeMounts"] = [m for m in mounts if m["name"] not in OUR_VOLUMES]
     for amount in served.get("resources", {}).values():
         amount.pop("nvidia.com/gpu", None)
     return result

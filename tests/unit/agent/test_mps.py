@@ -143,6 +143,26 @@ async def test_a_fault_from_before_the_agent_started_is_found_at_once(mps):
     assert {"ended": 1} == dict(mps.guard.victims)
 
 
+async def test_clients_on_another_gpu_are_not_touched(mps):
+    await mps.step()
+    await mps.connect(11, "pod-1", device="GPU-a")
+    await mps.connect(12, "pod-2", device="GPU-b")
+    await mps.tell("fault", 7, "GPU-a")
+    assert [Victim(11, "pod-1", "ended")] == await mps.step(PODS)
+    mps.restart_agent()
+    assert [Victim(11, "pod-1", "ended")] == await mps.step(PODS)
+    assert {(11, "SIGTERM")} == set(mps.processes.sent)
+
+
+async def test_where_nothing_says_which_gpu_has_failed_nobody_is_ended(mps, caplog):
+    await mps.step()
+    await mps.connect(11, "pod-1", device="GPU-a")
+    await mps.connect(12, "pod-2", device="GPU-b")
+    await mps.tell("fault", 7, "silent")
+    assert [] == await mps.step(PODS, after_s=31.0)
+    assert "does not say whom it broke" in caplog.text
+
+
 async def test_with_the_daemon_all_clients_are_lost_and_a_new_one_is_started(mps):
     await mps.step()
     await mps.connect(11, "pod-1")
