@@ -210,7 +210,7 @@ nvml_result nvmlDeviceGetMemoryInfo(struct gpu *gpu, struct memory_v1 *memory)
     nvml_result result = check(gpu, memory);
     if (result != NVML_SUCCESS)
         return result;
-    machine_reap(gpu, false);
+    machine_reap(gpu, true);
     memory->total = gpu->shared->memory_bytes;
     memory->used = __atomic_load_n(&gpu->shared->memory_used, __ATOMIC_RELAXED);
     memory->free = memory->total - memory->used;
