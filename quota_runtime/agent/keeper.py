@@ -5,6 +5,7 @@ No API server: a step takes the pods and the time and returns what to acknowledg
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -135,14 +136,18 @@ class Keeper:
             return self._settings.ack_poll_ms / 1e3 if fresh else _POLL_S
         if replica.written is None and not replica.complaint:
             return _POLL_S
-        due_s = min(_IDLE_POLL_S, self._settings.accounting_s)
-        if replica.killed_at_s is not None and not replica.terminated:
-            settings = self._settings
-            before_s = (
-                settings.terminate_before_s if replica.quiesced else settings.quiesce_before_s
-            )
-            due_s = min(due_s, replica.killed_at_s - before_s - now.wall_s)
-        return max(_SOONEST_S, due_s)
+        idle_s = min(_IDLE_POLL_S, self._settings.accounting_s)
+        return max(_SOONEST_S, min(idle_s, self._ending_s(replica) - now.wall_s))
+
+    def _ending_s(self, replica: Replica) -> float:
+        """Return when something is next to be done before a pod's end, in seconds since 1970."""
+        if replica.killed_at_s is None:
+            return math.inf
+        if not replica.quiesced:
+            return replica.killed_at_s - self._settings.quiesce_before_s
+        if replica.terminated or self._backend(replica) == "B":
+            return math.inf
+        return replica.killed_at_s - self._settings.terminate_before_s
 
     def _follow(self, pods: Iterable[JsonObject], now: Now) -> None:
         self._pods = {

@@ -14,6 +14,7 @@ OVER_MEMORY: Final = "MemoryOverLimit"
 MPS_FAULT: Final = "MpsFault"
 KINDS: Final = (REFUSED, UNGATED, OUTSIDE_MPS, OVER_MEMORY, MPS_FAULT)
 
+PATIENCE_S: Final = 3.0
 _FEWEST_LAUNCHES: Final = 100
 
 
@@ -110,24 +111,31 @@ class UngatedShare:
 
 
 class Teller:
-    """Lets a kind of trouble of a pod through when it is new, and again after an interval."""
+    """Lets a kind of trouble of a pod through once it lasts, and again after an interval.
 
-    def __init__(self, interval_s: float) -> None:
+    A change takes several steps, and what is wrong between two of them is nobody's business.
+    """
+
+    def __init__(self, interval_s: float, patience_s: float = PATIENCE_S) -> None:
         self._interval_s = interval_s
+        self._patience_s = patience_s
+        self._since: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str], float] = {}
 
     def news(
         self, troubles: Mapping[str, tuple[Trouble, ...]], now_s: float
     ) -> list[tuple[str, Trouble]]:
         """Return what to tell of which pod; ``troubles`` are those of all pods at present."""
-        fresh = []
-        for uid, own in sorted(troubles.items()):
-            for trouble in own:
-                # Another reason to refuse is news; another percentage is not.
-                key = (uid, trouble.message if trouble.kind == REFUSED else trouble.kind)
-                if now_s - self._told.get(key, float("-inf")) >= self._interval_s:
-                    self._told[key] = now_s
-                    fresh.append((uid, trouble))
+        # Another reason to refuse is news; another percentage is not.
+        present = {
+            (uid, one.message if one.kind == REFUSED else one.kind): (uid, one)
+            for uid, own in sorted(troubles.items())
+            for one in own
+        }
+        self._since = {key: self._since.get(key, now_s) for key in present}
         # What went away and comes back soon is no news either.
         self._told = {k: at for k, at in self._told.items() if now_s - at < self._interval_s}
-        return fresh
+        lasting = [k for k in present if now_s - self._since[k] >= self._patience_s]
+        fresh = [key for key in lasting if key not in self._told]
+        self._told |= dict.fromkeys(fresh, now_s)
+        return [present[key] for key in fresh]

@@ -225,6 +225,24 @@ def test_a_deleted_pod_may_launch_until_just_before_it_is_killed(bench):
     assert bench.limits("a").flags & region.FLAG_QUIESCE
 
 
+@pytest.mark.parametrize("isolation", ["shared", "exclusive"])
+def test_a_deleted_pod_that_stays_costs_no_more_steps_than_any_other(bench, isolation):
+    bench.put("a", groups=0b1111, **{contract.ISOLATION: isolation})
+    bench.keeper.acknowledged(bench.step()[0])
+    deleted(bench, "a", in_s=1.0)
+    bench.step(after_s=0.3)
+    assert bench.keeper.next_step_s(bench.now()) == pytest.approx(0.2, abs=0.01)
+    bench.step(after_s=0.2)
+    assert bench.limits("a").flags & region.FLAG_QUIESCE
+    due = ["a"] if isolation == "shared" else []
+    assert [] == bench.keeper.take_terminations()
+    bench.step(after_s=0.25)
+    assert due == bench.keeper.take_terminations()
+    assert [] == bench.keeper.take_terminations()
+    bench.step(after_s=100.0)
+    assert bench.keeper.next_step_s(bench.now()) > 0.2
+
+
 def test_the_groups_of_a_quiesced_pod_are_free(bench):
     bench.put("a", groups=0b0001, quota=100)
     bench.step()

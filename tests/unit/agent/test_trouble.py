@@ -55,7 +55,7 @@ def test_a_share_of_a_few_launches_is_no_news():
 
 
 def test_a_trouble_is_told_when_it_is_new_and_again_after_the_interval():
-    teller = Teller(300.0)
+    teller = Teller(300.0, patience_s=0.0)
     old = {"a": (Trouble(UNGATED, "3 %"),)}
     assert [("a", Trouble(UNGATED, "3 %"))] == teller.news(old, 0.0)
     assert [] == teller.news({"a": (Trouble(UNGATED, "4 %"),)}, 299.0)
@@ -65,17 +65,27 @@ def test_a_trouble_is_told_when_it_is_new_and_again_after_the_interval():
     assert 1 == len(teller.news({"b": old["a"]}, 300.0))
 
 
+def test_what_is_over_before_anybody_could_look_is_not_told():
+    teller = Teller(300.0, patience_s=3.0)
+    trouble = {"a": (Trouble(REFUSED, "groups 3 are taken"),)}
+    assert [] == teller.news(trouble, 0.0)
+    assert [] == teller.news(trouble, 2.9)
+    assert [] == teller.news({}, 2.95)
+    assert [] == teller.news(trouble, 3.0)
+    assert 1 == len(teller.news(trouble, 6.0))
+
+
 def test_another_reason_to_refuse_is_news():
-    teller = Teller(300.0)
+    teller = Teller(300.0, patience_s=0.0)
     teller.news({"a": (Trouble(REFUSED, "one"),)}, 0.0)
     assert 1 == len(teller.news({"a": (Trouble(REFUSED, "two"),)}, 1.0))
 
 
 def test_what_is_remembered_is_forgotten_after_the_interval():
-    teller = Teller(10.0)
+    teller = Teller(10.0, patience_s=0.0)
     for second in range(1000):
         teller.news({f"pod-{second}": (Trouble(UNGATED, "x"),)}, float(second))
-    assert len(teller._told) <= 10
+    assert len(teller._told) + len(teller._since) <= 11
 
 
 def test_the_ungated_share_of_a_pod_is_taken_from_its_usage(bench):
