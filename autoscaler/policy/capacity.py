@@ -120,6 +120,8 @@ class Ladder:
 
     Attributes:
         pieces: all that serve anything.
+        strongest_first: the same, by what they serve.
+        least_quota: the smallest of theirs, per cent.
         sturdy: the cheapest that serves nearly as much as the strongest.
         useful: those that serve more than every cheaper one; ascending in area and rps.
         smallest: the least area allowed at all, for parking; it need not serve anything.
@@ -150,6 +152,8 @@ class Ladder:
         if not self.pieces and sizes:
             self.pieces = (self._best_effort(*sizes[-1]),)
         self.useful = _useful(self.pieces)
+        self.strongest_first = sorted(self.pieces, key=lambda p: (-p.rps, p.area, p.groups))
+        self.least_quota = min((piece.quota for piece in self.pieces), default=101)
         self._rates = [piece.rps for piece in self.useful]
         self.sturdy = self.cheapest(_NEARLY_ALL * self.strongest_rps)
         self.smallest = None

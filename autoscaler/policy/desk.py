@@ -74,6 +74,7 @@ class View:
         gated: replicas that wait for a place.
         sick: replicas on a GPU that is gone or unhealthy.
         actions: decided so far.
+        short: whether the replicas cannot serve the demand however they are resized.
     """
 
     service: Service
@@ -85,6 +86,7 @@ class View:
     gated: list[Replica] = field(default_factory=list)
     sick: list[Replica] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    short: bool = False
 
     def ladder(self, desk: Desk, pool: int) -> Ladder:
         """Return the service's pieces on the GPUs it would be placed on; geometry is known."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import zlib
+
 from .desk import Desk, View, served_rps
 from .observation import Replica, ReplicaPhase
 from .placement import Trial
@@ -18,8 +21,18 @@ def rescale(desk: Desk, view: View) -> None:
         _ask(desk, view, service.min_replicas, Reason.BELOW_MINIMUM, {})
     elif service.scale > service.max_replicas:
         _ask(desk, view, service.max_replicas, Reason.ABOVE_MAXIMUM, {})
-    elif view.demand is not None:
+    elif view.demand is not None and (view.short or view.sick or _is_due(desk, view)):
+        view.memory = changed(view.memory, thought_at_s=desk.now_s)
         _follow_demand(desk, view)
+
+
+def _is_due(desk: Desk, view: View) -> bool:
+    """Whether the slow loop's turn has come; services take turns, so that no tick serves all."""
+    last, every = view.memory.thought_at_s, desk.settings.slow_loop_s
+    if last == float("-inf"):
+        return True
+    turn = zlib.crc32(view.service.name.encode()) % 1000 / 1000.0 * every
+    return math.floor((desk.now_s - turn) / every) > math.floor((last - turn) / every)
 
 
 def _follow_demand(desk: Desk, view: View) -> None:

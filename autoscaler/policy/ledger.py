@@ -28,22 +28,26 @@ class Held:
 
 @dataclass(slots=True)
 class Room:
-    """One GPU's books."""
+    """One GPU's books.
+
+    Attributes:
+        gpu: whose.
+        held: by owner.
+        free: per cent of the time that nobody was promised, by group; their sum is ``free_area``.
+        free_memory: bytes.
+    """
 
     gpu: Gpu
     held: dict[Owner, Held] = field(default_factory=dict)
     free: list[int] = field(default_factory=list)
     free_memory: int = 0
+    free_area: int = 0
 
     def __post_init__(self) -> None:
         geometry = self.gpu.geometry
         self.free = [100] * geometry.group_count
+        self.free_area = 100 * geometry.group_count
         self.free_memory = geometry.memory_bytes
-
-    @property
-    def free_area(self) -> int:
-        """Per cent x groups that nobody was promised."""
-        return sum(self.free)
 
     def charge(self, owner: Owner, allocation: Allocation, exclusive: bool) -> None:
         """Add an allocation to what an owner already holds here (the larger counts)."""
@@ -53,7 +57,9 @@ class Room:
         quota, left, group = allocation.quota_percent, allocation.sm_groups, 0
         while left and group < len(self.free):
             if left & 1 and quota > held.quota[group]:
-                self.free[group] -= quota - held.quota[group]
+                more = quota - held.quota[group]
+                self.free[group] -= more
+                self.free_area -= more
                 held.quota[group] = quota
             left >>= 1
             group += 1
@@ -66,6 +72,7 @@ class Room:
         held = self.held.pop(owner, None)
         if held is not None:
             self.free = [f + q for f, q in zip(self.free, held.quota, strict=True)]
+            self.free_area += sum(held.quota)
             self.free_memory += held.memory_bytes
         return held
 
@@ -74,6 +81,7 @@ class Room:
         if held is not None:
             self.held[owner] = held
             self.free = [f - q for f, q in zip(self.free, held.quota, strict=True)]
+            self.free_area -= sum(held.quota)
             self.free_memory -= held.memory_bytes
 
     def admits(self, exclusive: bool) -> bool:
@@ -82,26 +90,25 @@ class Room:
 
     def best(self, ladder: Ladder, target_rps: float) -> Piece | None:
         """Return the cheapest piece with ``target_rps`` that fits, else the strongest that fits."""
-        wanted = ladder.cheapest(target_rps)
-        if wanted is not None and self.fits(wanted):
-            return wanted
-        count: dict[int, int] = {}
-        strongest: Piece | None = None
-        for piece in ladder.pieces:
-            fitting = count.get(piece.quota)
-            if fitting is None:
-                fitting = count[piece.quota] = sum(f >= piece.quota for f in self.free)
-            if fitting < piece.groups:
-                continue
-            if piece.rps >= target_rps:
+        # The n-th largest share that is left is what a piece of n groups may ask for.
+        most = sorted(self.free, reverse=True)
+        if most[0] < ladder.least_quota:
+            return None
+        if target_rps <= ladder.strongest_rps:
+            wanted = ladder.cheapest(target_rps)
+            if wanted is not None and most[wanted.groups - 1] >= wanted.quota:
+                return wanted
+            for piece in ladder.pieces:
+                if piece.rps >= target_rps and most[piece.groups - 1] >= piece.quota:
+                    return piece
+        for piece in ladder.strongest_first:
+            if most[piece.groups - 1] >= piece.quota:
                 return piece
-            if strongest is None or piece.rps > strongest.rps:
-                strongest = piece
-        return strongest
+        return None
 
     def fits(self, piece: Piece) -> bool:
         """Whether enough groups have the piece's quota left."""
-        return sum(free >= piece.quota for free in self.free) >= piece.groups
+        return sorted(self.free, reverse=True)[piece.groups - 1] >= piece.quota
 
     def choose_groups(self, piece: Piece, own: int) -> int:
         """Return a bitmap of ``piece.groups`` groups with room for its quota.

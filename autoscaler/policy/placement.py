@@ -36,23 +36,23 @@ def find_room(desk: Desk, view: View, rps: float, pool: int) -> tuple[Room, Piec
     siblings = {r.allocation.gpu_uuid for r in view.placed if r.allocation} | {
         a.allocation.gpu_uuid for a in view.actions if isinstance(a, Place)
     }
-    best: tuple[tuple[bool, float, bool, int], Room, Piece] | None = None
-    for room in desk.usable:
+
+    def liked(room: Room) -> tuple[bool, int]:
+        return room.gpu.uuid in siblings, -room.free_area
+
+    best: tuple[Room, Piece] | None = None
+    # The sort is stable and the rooms come by UUID, so that the first of equals is always the same.
+    for room in sorted(desk.usable, key=liked):
         if not _admits(desk, view, room):
             continue
         piece = room.best(_ladder(desk, view, room, pool), rps)
         if piece is None:
             continue
-        reaches = piece.rps >= rps
-        rank = (
-            reaches,
-            0.0 if reaches else piece.rps,
-            room.gpu.uuid not in siblings,
-            room.free_area,
-        )
-        if best is None or rank > best[0]:
-            best = (rank, room, piece)
-    return None if best is None else (best[1], best[2])
+        if piece.rps >= rps:
+            return room, piece
+        if best is None or piece.rps > best[1].rps:
+            best = room, piece
+    return best
 
 
 def _ladder(desk: Desk, view: View, room: Room, pool: int) -> Ladder:

@@ -38,6 +38,7 @@ class Memory:
         shrink_since_s: since when less would do, None while it would not.
         fewer_since_s: since when one replica less would do, None while it would not.
         scaled_at_s: when the number of replicas was last changed.
+        thought_at_s: when their number was last thought about.
         idle_since_s: since when no request arrived, None while some do.
         more_since_s: since when one replica more would be cheaper, None while it would not.
         learnt_at_s: when the feedback was last corrected.
@@ -53,6 +54,7 @@ class Memory:
     fewer_since_s: float | None = None
     more_since_s: float | None = None
     scaled_at_s: float = float("-inf")
+    thought_at_s: float = float("-inf")
     idle_since_s: float | None = None
     learnt_at_s: float = float("-inf")
     short_at_s: float = float("-inf")

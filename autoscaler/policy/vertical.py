@@ -51,7 +51,8 @@ def _enlarge(
     rest = everyone[len(chosen) :]
     if served < target and rest:
         served += grow(desk, view, rest, target - served, numbers)
-    if served < target:
+    view.short = served < target
+    if view.short:
         claim(desk, view, view.serving, target)
     if len(view.actions) == before:
         view.hold(Reason.GPU_FULL if served < target else Reason.WITHIN_BAND, **numbers)

@@ -13,11 +13,11 @@ from kserve_has.latency import LatencyModel
 from ..policy.capacity import Piece, ladder
 from ..policy.observation import Gpu, Observation, Service, Traffic
 from .baselines.bounds import Clairvoyant, best_count, least_level, sized
-from .baselines.fast import Fast, efficient_piece
+from .baselines.fast import Fast, FastSettings, efficient_piece
 from .baselines.has_gpu import HasGpu
 from .baselines.kpa import Kpa, KpaSettings
 from .baselines.packing import whole_gpu
-from .baselines.tuned import fast_for, kpa_for
+from .baselines.tuned import fast_for, has_headroom_for, kpa_for
 from .hybrid import Hybrid
 from .run import Beginning, Nobody, simulate
 from .scenario import Load, Outcome, Scaler, Scenario
@@ -149,7 +149,9 @@ def _empty(context: Context) -> Observation:
     return Observation(0.0, (), (gpu,))
 
 
-def _kpa(settings: KpaSettings) -> Callable[[Context], Built]:
+def kpa(settings: KpaSettings) -> Callable[[Context], Built]:
+    """Return the builder of Knative's autoscaler with these settings, a whole GPU a pod."""
+
     def build(context: Context) -> Built:
         piece = whole_gpu(context.scenario.geometry)
         wishes = {load.name: (max(1, load.min_replicas), piece) for load in context.scenario.loads}
@@ -159,35 +161,50 @@ def _kpa(settings: KpaSettings) -> Callable[[Context], Built]:
 
 
 def _kpa_tuned(context: Context) -> Built:
-    return _kpa(kpa_for(context.objective))(context)
+    return kpa(kpa_for(context.objective))(context)
 
 
-def _fast(context: Context) -> Built:
-    settings = fast_for(context.objective)
-    wishes = {}
-    for load in context.scenario.loads:
-        piece = efficient_piece(
-            context.service(load),
-            _empty(context),
-            context.settings,
-            context.latency,
-            settings.slo_share,
-        )
-        count = int(context.lead(load) / (piece.rps * settings.load)) + 1
-        wishes[load.name] = (count, piece)
-    scaler = Fast(settings, context.settings, context.latency)
-    return context.scenario, scaler, _spread(context, wishes)
+def fast(settings: FastSettings) -> Callable[[Context], Built]:
+    """Return the builder of the FaST-GShare style with these settings."""
+
+    def build(context: Context) -> Built:
+        wishes = {}
+        for load in context.scenario.loads:
+            piece = efficient_piece(
+                context.service(load),
+                _empty(context),
+                context.settings,
+                context.latency,
+                settings.slo_share,
+            )
+            count = int(context.lead(load) / (piece.rps * settings.load)) + 1
+            wishes[load.name] = (count, piece)
+        scaler = Fast(settings, context.settings, context.latency)
+        return context.scenario, scaler, _spread(context, wishes)
+
+    return build
 
 
-def _has_gpu(*, fixed: bool) -> Callable[[Context], Built]:
+def _fast_tuned(context: Context) -> Built:
+    return fast(fast_for(context.objective))(context)
+
+
+def has_gpu(*, fixed: bool, headroom: float = 1.0) -> Callable[[Context], Built]:
+    """Return the builder of HAS-GPU's autoscaler."""
+
     def build(context: Context) -> Built:
         groups = round(context.scenario.geometry.group_count * 0.3)
         sm = groups * context.scenario.geometry.sm_group_size
         piece = Piece(groups, sm, 30, sm * 30, 1.0)
         wishes = {load.name: (1, piece) for load in context.scenario.loads}
-        return context.scenario, HasGpu(context.latency, fixed=fixed), _spread(context, wishes)
+        scaler = HasGpu(context.latency, fixed=fixed, headroom=headroom)
+        return context.scenario, scaler, _spread(context, wishes)
 
     return build
+
+
+def _has_gpu_tuned(context: Context) -> Built:
+    return has_gpu(fixed=True, headroom=has_headroom_for(context.objective))(context)
 
 
 def _static(context: Context) -> Built:
@@ -228,12 +245,12 @@ def _clairvoyant(context: Context) -> Built:
 POLICIES: Final[Mapping[str, Callable[[Context], Built]]] = {
     "hybrid": _hybrid,
     # As HAS-GPU's evaluation configured KServe: scaleTarget 1 at Knative's 70 %.
-    "kpa": _kpa(KpaSettings(target=1.0)),
-    "kpa-defaults": _kpa(KpaSettings()),
+    "kpa": kpa(KpaSettings(target=1.0)),
+    "kpa-defaults": kpa(KpaSettings()),
     "kpa-tuned": _kpa_tuned,
-    "fast": _fast,
-    "has-gpu": _has_gpu(fixed=False),
-    "has-gpu-fixed": _has_gpu(fixed=True),
+    "fast": _fast_tuned,
+    "has-gpu": has_gpu(fixed=False),
+    "has-gpu-fixed": _has_gpu_tuned,
     "static": _static,
     "clairvoyant": _clairvoyant,
     "vertical-only": _vertical_only,

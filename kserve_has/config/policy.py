@@ -95,6 +95,14 @@ class PolicySettings:
         high=2.0,
         why="Growing 5 % past the demand saves the next resize when the rate creeps up.",
     )
+    slow_loop_s: float = setting(
+        1.0,
+        unit="s",
+        low=0.1,
+        high=60,
+        why="The number of replicas is thought about once a sample, or at once where resizing "
+        "cannot serve the demand; pieces are resized five times a second.",
+    )
     shrink_below: float = setting(
         0.85,
         low=0.1,

@@ -3,7 +3,8 @@
 As coded: one Kalman filter shared by all functions and fed with its own safety margin, 70 ms of
 preprocessing in every capacity, at most two rows of SMs a GPU, and a first new GPU that makes the
 controller panic, so it never comes. Fixed: a filter per function, the margin outside the filter's
-state, no invented preprocessing, new GPUs work, occupancy is a fraction and not an integer.
+state, no invented preprocessing, new GPUs work, occupancy is a fraction and not an integer. Its
+capacities know no queue; a headroom on the prediction is all that can be tuned.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class HasGpu:
 
     tick_s = 2.0
 
-    def __init__(self, latency: LatencyModel, *, fixed: bool) -> None:
-        self._latency, self._fixed = latency, fixed
+    def __init__(self, latency: LatencyModel, *, fixed: bool, headroom: float = 1.0) -> None:
+        self._latency, self._fixed, self._headroom = latency, fixed, headroom
         self._shared = Kalman(feeds_back=True)
         self._filters: dict[str, Kalman] = {}
         self._rows: dict[str, list[Row]] = {}
@@ -163,7 +164,7 @@ class HasGpu:
         kalman = self._shared
         if self._fixed:
             kalman = self._filters.setdefault(service.name, Kalman(feeds_back=False))
-        predicted = kalman.predict(sum(recent) / len(recent))
+        predicted = self._headroom * kalman.predict(sum(recent) / len(recent))
         placed = [r for r in service.replicas if r.name in self._place_of]
         placed = [r for r in placed if r.phase is not ReplicaPhase.TERMINATING]
         if not any(r.phase is ReplicaPhase.READY for r in placed):

@@ -12,9 +12,11 @@ from .fast import FastSettings
 from .kpa import KpaSettings
 
 # Objective as a multiple of the whole-GPU warm median -> in-flight requests a pod.
-_KPA_TARGET = {1.5: 0.15, 2.0: 0.2, 3.0: 0.3, 5.0: 0.5, 10.0: 1.0}
+_KPA_TARGET = {1.5: 0.1, 2.0: 0.1, 3.0: 0.2, 5.0: 0.2, 10.0: 0.2}
 # Objective -> (share of a piece's throughput in use, share of the objective it may take alone).
-_FAST = {1.5: (0.3, 0.8), 2.0: (0.3, 0.7), 3.0: (0.4, 0.6), 5.0: (0.5, 0.5), 10.0: (0.6, 0.4)}
+_FAST = {1.5: (0.1, 0.9), 2.0: (0.1, 0.9), 3.0: (0.2, 0.5), 5.0: (0.2, 0.7), 10.0: (0.2, 0.7)}
+# Objective -> factor on HAS-GPU's prediction.
+_HAS = {1.5: 8.0, 2.0: 8.0, 3.0: 5.0, 5.0: 5.0, 10.0: 5.0}
 
 
 def _at_or_below(table: Iterable[float], objective: float) -> float:
@@ -33,3 +35,8 @@ def fast_for(objective: float) -> FastSettings:
     """Return the FaST-GShare style tuned for an objective."""
     load, share = _FAST[_at_or_below(_FAST, objective)]
     return FastSettings(load=load, slo_share=share)
+
+
+def has_headroom_for(objective: float) -> float:
+    """Return the headroom of HAS-GPU, its fatal bugs fixed, tuned for an objective."""
+    return _HAS[_at_or_below(_HAS, objective)]
