@@ -2,21 +2,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # What `make demo` needs; the rest (torch alone takes 4.7 GB) is for tests only.
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sync test lint format unit clean
+.PHONY: help demo sync constraints test lint format unit clean
 
 DEMO_SECONDS ?=
 DEMO_ARGS ?=
 
 help: ## show this menu
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(RUN): pyproject.toml
+$(RUN): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing kserve-has into $(VENV)"
 	$(PIP) --upgrade "pip>=25.1"
@@ -27,6 +27,14 @@ $(DEV): $(RUN)
 	@echo "installing the development tools and torch into $(VENV)"
 	$(PIP) --editable ".[local,torch]" --group dev
 	@touch $@
+
+constraints: ## pin the newest versions that pyproject.toml allows, in constraints.txt
+	rm -rf build/pins && $(PYTHON) -m venv build/pins
+	build/pins/bin/pip install --quiet --upgrade "pip>=25.1"
+	build/pins/bin/pip install --quiet --editable ".[local,torch]" --group dev
+	echo "# The versions that the project was tested with; \`make constraints\` writes them anew." > constraints.txt
+	build/pins/bin/pip freeze --exclude-editable >> constraints.txt
+	rm -rf build/pins
 
 sync: $(DEV) ## make .venv with everything the targets below need
 
