@@ -6,6 +6,7 @@ context named, added with that context current, and captured again on a stream o
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -23,11 +24,11 @@ def call(result: tuple[Any, ...]) -> Any:
     """Return what a driver call gives.
 
     Raises:
-        RuntimeError: the driver refused.
+        RuntimeError: the driver refused; with the line that asked.
     """
     error, *values = result
     if error != driver.CUresult.CUDA_SUCCESS:
-        raise RuntimeError(str(error))
+        raise RuntimeError(f"{error.name} at line {sys._getframe(1).f_lineno}")
     return values[0] if len(values) == 1 else tuple(values)
 
 

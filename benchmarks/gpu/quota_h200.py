@@ -183,7 +183,9 @@ def measure(bench: Bench) -> None:
     phase(
         "MPS percentage",
         10,
-        lambda: shares.plain_shares(bench.of("percent-a", "percent-b"), 4 * fast, [0.3, 0.7]),
+        lambda: shares.plain_shares(
+            bench.of("percent-a", "percent-b"), 4 * fast, [0.3, 0.7], others["bare"]
+        ),
     )
     phase("graph probe", 5, lambda: plain_a.ask(do="graph probe", patience=20))
     phase("kill without MPS", 8, lambda: changes.killed(solo, [solo_a, solo_b]))

@@ -103,9 +103,14 @@ def time_shares(pods: list[Pod], children: list[Child], seconds: float) -> list[
     return rows
 
 
-def plain_shares(children: list[Child], seconds: float, wanted: list[float]) -> dict[str, Any]:
-    """Two processes with no limits of ours: what the driver alone gives them."""
-    speed = alone(children[0], 1.0, "eager")
+def plain_shares(
+    children: list[Child], seconds: float, wanted: list[float], whole: Child | None = None
+) -> dict[str, Any]:
+    """Two processes with no limits of ours: what the driver alone gives them.
+
+    `whole`: a process that may use all SMs, where the others may not.
+    """
+    speed = alone(whole or children[0], 1.0, "eager")
     results = together(children, seconds, "eager", speed)
     return {"alone_per_second": speed, **errors(results, wanted)}
 

@@ -4,6 +4,7 @@
  * its estimate in advance and the meter settles the difference, so what is in flight is counted.
  */
 #include <errno.h>
+#include <immintrin.h>
 #include <time.h>
 
 #include "budget.h"
@@ -13,6 +14,7 @@
 #include "state.h"
 
 #define NAP_NS 1000000ull
+#define SPIN_NS 120000ull /* of 50 ms, while others have the GPU */
 #define QUIESCE_WAIT_NS 2000000000ull
 
 atomic_uint has_share_ppm = HAS_PPM;
@@ -61,12 +63,17 @@ static bool limited(uint32_t sms)
            sms > has_sm_meant();
 }
 
-/* Sleeps until the window ends, a nap at most, so that a change of limits is seen soon. */
+/* Until the window ends, a nap at most, so that a change of limits is seen soon. A sleep ends late;
+ * what a turn loses at its begin it would take from the next one's pod, so the last bit is spun. */
 static void wait_a_little(const struct has_view *view, uint64_t now)
 {
-    uint64_t end = has_window_end(now, view->window_ns, view->phase_ns);
+    uint64_t end = has_window_end(now, view->window_ns, view->phase_ns), left = end - now;
     has_meter_harvest();
-    nap(end - now < NAP_NS ? end - now : NAP_NS);
+    if (left > SPIN_NS)
+        nap(left - SPIN_NS < NAP_NS ? left - SPIN_NS : NAP_NS);
+    else
+        while (has_now_ns() < end)
+            _mm_pause();
 }
 
 /* What is open ends first: the pause is not GPU time. */
