@@ -161,7 +161,17 @@ static bool has_per_thread(size_t index)
     return index + 1 < ENTRIES && !wanted_variant(entries[index + 1].name, false);
 }
 
-/* The hook for what cuGetProcAddress answered; `pointer` where we have none. */
+/* A function that the driver exports under a name that is not in the list: a later version, whose
+ * parameters may differ. */
+static bool is_stranger(const void *pointer)
+{
+    Dl_info info;
+    return dladdr(pointer, &info) && info.dli_sname && info.dli_saddr == pointer &&
+           strncmp(info.dli_sname, "cu", 2) == 0;
+}
+
+/* The hook for what cuGetProcAddress answered; `pointer` where we have none. By name only where the
+ * pointer is to no exported function at all. */
 void *has_route_answer(const char *asked, void *pointer, int version, uint64_t flags)
 {
     bool per_thread = flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
@@ -179,7 +189,7 @@ void *has_route_answer(const char *asked, void *pointer, int version, uint64_t f
             named = i;
     }
     size_t index = same < ENTRIES ? same : named;
-    if (index == ENTRIES || is_disabled(index))
+    if (index == ENTRIES || is_disabled(index) || (same == ENTRIES && is_stranger(pointer)))
         return pointer;
     return entries[index].hook;
 }

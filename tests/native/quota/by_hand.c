@@ -188,6 +188,11 @@ static void routes(const struct entry *entry)
     int status;
     CALL(entry->name, "cuLaunchKernel", &answer, 12000, 0, &status);
     CHECK(dladdr(answer, &info) && strstr(info.dli_fname, "libhas_quota.so"));
+    /* A version that no hook was written for is the driver's. */
+    CALL(entry->name, "cuStreamQuery", &answer, 12000, 0, &status);
+    CHECK(dladdr(answer, &info));
+    CHECK_TEXT(info.dli_sname, "cuStreamQuery_v9");
+    CHECK(strstr(info.dli_fname, "libcuda.so.1"));
 }
 
 void by_hand(const struct entry *entry)

@@ -167,6 +167,23 @@ static void what_the_driver_refuses_is_not_charged(void)
     CHECK(charged() == 0);
 }
 
+/* Libraries ask for physical memory before they have a context; the rest is the driver's to refuse. */
+static void without_a_context_the_drivers_own_answers_come_through(void)
+{
+    uint64_t handle = 0;
+    size_t free_bytes, total;
+    OK(cuInit(0));
+    CHECK(take_plain(&handle, MIB) == CUDA_ERROR_INVALID_CONTEXT);
+    CHECK(cuMemGetInfo_v2(&free_bytes, &total) == CUDA_ERROR_INVALID_CONTEXT);
+    CHECK(cuStreamSynchronize(NULL) == CUDA_ERROR_INVALID_CONTEXT);
+    CHECK(cuCtxSynchronize() == CUDA_ERROR_INVALID_CONTEXT);
+    OK(take_physical(&handle, 2 * MIB));
+    start();
+    CHECK(charged() == 2 * MIB);
+    OK(give_physical(handle));
+    CHECK(charged() == 0);
+}
+
 static void processes_of_a_pod_share_one_limit_and_a_killed_one_gives_back(void)
 {
     int ready[2];
@@ -220,5 +237,6 @@ MAIN(CASE(every_family_stops_at_the_limit_and_goes_on_after_a_free),
      CASE(a_limit_below_what_is_used_refuses_and_kills_nothing),
      CASE(mapped_memory_is_charged_until_it_is_unmapped),
      CASE(what_the_driver_refuses_is_not_charged),
+     CASE(without_a_context_the_drivers_own_answers_come_through),
      CASE(processes_of_a_pod_share_one_limit_and_a_killed_one_gives_back),
      CASE(a_fork_after_the_start_leaves_parent_and_child_in_order))

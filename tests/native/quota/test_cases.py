@@ -7,19 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from .building import HERE, build_program
+from .building import HERE, RUNTIME, build_program
 
 SOURCES = ("case_partition.c", "case_graph.c", "case_memory.c")
-CASES = [
-    (source, case)
-    for source in SOURCES
-    for case in re.findall(r"CASE\((\w+)\)", (HERE / source).read_text())
-]
+PURE = "case_arithmetic.c"
+
+
+def cases_of(source: str) -> list[str]:
+    return re.findall(r"CASE\((\w+)\)", (HERE / source).read_text())
+
+
+CASES = [(source, case) for source in SOURCES for case in cases_of(source)]
 
 
 @cache
 def program(source: str, out: Path) -> Path:
     return build_program(out, source, driver=out)
+
+
+@cache
+def built_pure(source: str, part: str, out: Path, flags: tuple[str, ...]) -> Path:
+    return build_program(out, source, part, flags=flags)
 
 
 @pytest.mark.parametrize(("source", "case"), CASES)
@@ -34,10 +42,19 @@ def test_in_a_pod(source, case, out, environment, pod):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("case", cases_of(PURE))
+def test_in_arithmetic(case, out):
+    estimate = str(RUNTIME / "src" / "estimate.c")
+    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+    program = built_pure(PURE, estimate, out, flags)
+    done = subprocess.run([program, case], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_case_in_the_sources_is_run():
-    for source in SOURCES:
+    for source in (*SOURCES, PURE):
         written = re.findall(
             r"^static void (\w+)\(void\)$", (HERE / source).read_text(), re.MULTILINE
         )
         helpers = {"start_limited"}
-        assert set(written) - helpers == {case for where, case in CASES if where == source}
+        assert set(written) - helpers == set(cases_of(source))
