@@ -207,29 +207,34 @@ def _has_gpu_tuned(context: Context) -> Built:
     return has_gpu(fixed=True, headroom=has_headroom_for(context.objective))(context)
 
 
-def _static(context: Context) -> Built:
-    """The cheapest pieces that, never changed, keep the violations allowed; found by trying."""
-    scenario = context.scenario
+def static(level: float) -> Callable[[Context], Built]:
+    """Return the builder of pieces that never change, sized for a multiple of the mean rate."""
 
-    def beginnings(level: float) -> dict[str, Beginning]:
+    def build(context: Context) -> Built:
+        scenario = context.scenario
         wishes = {}
         for load in scenario.loads:
-            mean = load.trace.mean_rps()
-            wishes[load.name] = sized(
-                context.service(load), scenario, context.settings, context.latency, level * mean
-            )
-        return _spread(context, wishes)
+            rps = level * load.trace.mean_rps()
+            service = context.service(load)
+            wishes[load.name] = sized(service, scenario, context.settings, context.latency, rps)
+        return scenario, Nobody(), _spread(context, wishes)
+
+    return build
+
+
+def _static_in_hindsight(context: Context) -> Built:
+    """The cheapest pieces that, never changed, keep the violations allowed; found by trying."""
+    loads = context.scenario.loads
 
     def violations(level: float) -> float:
-        outcomes = simulate(scenario, Nobody(), beginnings(level))
+        outcomes = simulate(*static(level)(context))
         return max(
-            outcomes[load.name].violation_rate / load.slo.allowed_violation_rate
-            for load in scenario.loads
+            outcomes[load.name].violation_rate / load.slo.allowed_violation_rate for load in loads
         )
 
-    peak = max(max(load.trace.rates_rps) / load.trace.mean_rps() for load in scenario.loads)
-    level = least_level(violations, 0.3, max(1.5, 1.5 * peak), 1.0)
-    return scenario, Nobody(), beginnings(level)
+    peak = max(max(load.trace.rates_rps) / load.trace.mean_rps() for load in loads)
+    level = least_level(violations, 0.1, max(1.5, 1.5 * peak), 1.0)
+    return static(level)(context)
 
 
 def _clairvoyant(context: Context) -> Built:
@@ -251,7 +256,7 @@ POLICIES: Final[Mapping[str, Callable[[Context], Built]]] = {
     "fast": _fast_tuned,
     "has-gpu": has_gpu(fixed=False),
     "has-gpu-fixed": _has_gpu_tuned,
-    "static": _static,
+    "static": _static_in_hindsight,
     "clairvoyant": _clairvoyant,
     "vertical-only": _vertical_only,
     "horizontal-only": _horizontal_only,
