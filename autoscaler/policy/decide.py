@@ -149,7 +149,7 @@ def _ordered(views: list[View]) -> list[Action]:
 
 
 # What is withheld against somebody's need is told even beside actions, the gravest first.
-_TELLING = {Reason.NO_ROOM: 4, Reason.GPU_FULL: 3, Reason.AT_BOUND: 2, Reason.NO_DATA: 1}
+_TELLING = {Reason.NO_ROOM: 4, Reason.AT_BOUND: 3, Reason.GPU_FULL: 2, Reason.NO_DATA: 1}
 
 
 def _draining(

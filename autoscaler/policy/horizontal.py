@@ -44,6 +44,8 @@ def _follow_demand(desk: Desk, view: View) -> None:
         return
     target = max(demand.soon_rps, desk.settings.idle_rps)
     need = max(1, service.min_replicas, _needed(desk, view, target))
+    if view.short and cheapest_split(desk, view, target, service.max_replicas).piece is None:
+        view.hold(Reason.AT_BOUND, wanted_rps=target, max_replicas=float(service.max_replicas))
     sick = len(view.sick)
     numbers = {"soon_rps": target, "replicas": float(service.scale)}
     if need + sick > service.scale and service.scale < service.max_replicas:

@@ -15,7 +15,6 @@ class Reason(StrEnum):
     DEMAND_ROSE = "DemandRose"
     DEMAND_FELL = "DemandFell"
     BACKLOG = "Backlog"
-    OBJECTIVE_MISSED = "ObjectiveMissed"
     BELOW_MINIMUM = "BelowMinimum"
     ABOVE_MAXIMUM = "AboveMaximum"
     GPU_FULL = "GpuFull"

@@ -67,6 +67,14 @@ def test_more_than_one_gpu_can_serve_asks_for_more_replicas():
     assert reason is Reason.DEMAND_ROSE
 
 
+def test_a_bound_that_is_in_the_way_is_told():
+    own = service(
+        replicas=[replica("a", piece(0xFFFF, 100))], traffic=steady(900.0), max_replicas=1
+    )
+    told = [a.because.reason for a in decision(own).plan.actions if isinstance(a, Hold)]
+    assert [Reason.AT_BOUND] == told
+
+
 def test_the_maximum_is_never_exceeded():
     own = service(replicas=[on(0)], traffic=steady(5000.0), max_replicas=2)
     count, _ = one_scaling(decision(own, pool=small_pool()))

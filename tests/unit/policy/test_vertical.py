@@ -73,7 +73,7 @@ def test_what_a_full_gpu_cannot_give_the_other_replica_gets():
 
 
 def test_a_full_gpu_is_told():
-    own = service(replicas=[replica("a", piece(0b1, 100))], traffic=steady(400.0), max_replicas=1)
+    own = service(replicas=[replica("a", piece(0b1, 100))], traffic=steady(140.0), max_replicas=1)
     neighbour = service("ns/z", [replica("z", piece(0xFFFE, 100))], steady(250.0))
     found = decision(own, others=(neighbour,), pool=gpus(1))
     assert [] == resizes(found)
