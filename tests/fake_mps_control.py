@@ -59,7 +59,8 @@ def start() -> int:
     daemon = subprocess.Popen(sleeper, **streams, start_new_session=True)
     daemon.returncode = 0  # it outlives us: nobody is to be warned of that
     PROCESS.write_text(f"{daemon.pid}\n", encoding="ascii")
-    save({"servers": {}, "percentage": 100.0, "options": sys.argv[1:]})
+    leads = os.getsid(0) == os.getpid()
+    save({"servers": {}, "percentage": 100.0, "options": sys.argv[1:], "leads": leads})
     return 0
 
 

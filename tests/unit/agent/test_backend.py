@@ -89,6 +89,17 @@ def test_an_agent_that_restarts_without_partitions_rewrites_nothing(bench):
     assert before == {u: (bench.folder(u) / contract.LIMITS_FILE).read_bytes() for u in "ab"}
 
 
+def test_a_quota_that_time_cannot_tell_exactly_does_not_hold_up_a_neighbour(bench):
+    bench.restart_agent(NodeGpu(GPU.uuid, H200, Backend("B", "of a test")))
+    bench.put("a", groups=0b0001, quota=1)  # 0.6 permille of the GPU, rounded to 1
+    bench.put("b", groups=0b0001, quota=98)
+    bench.step()
+    assert (1, 59) == (bench.limits("a").quota_permille, bench.limits("b").quota_permille)
+    bench.put("b", groups=0b0001, quota=99, epoch=2)
+    bench.step(after_s=0.01)
+    assert (2, 60) == (bench.limits("b").epoch, bench.limits("b").quota_permille)
+
+
 def test_an_exclusive_pod_is_limited_in_time_alone_and_says_so(bench):
     bench.put("a", groups=0b1111, quota=30, **{contract.ISOLATION: "exclusive"})
     (owed,) = bench.step()
