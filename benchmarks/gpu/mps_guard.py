@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mps_faults import Client
 
 from kserve_has.config.agent import AgentSettings
+from quota_runtime.agent.mps import answers
 from quota_runtime.agent.mps.control import LOG_VARIABLE, PIPE_VARIABLE, Control
 from quota_runtime.agent.mps.daemon import Daemon
 from quota_runtime.agent.mps.guard import Guard
@@ -106,10 +107,17 @@ async def kill_daemon(node: Node, _culprit: Client) -> None:
         os.kill(process, signal.SIGKILL)
 
 
+async def kill_server(node: Node, _culprit: Client) -> None:
+    """Kill the MPS server, not its control daemon."""
+    for server in answers.servers(await node.guard.daemon.control.ask("get_server_list")):
+        os.kill(server, signal.SIGKILL)
+
+
 CASES = {
     "killed in the middle of a kernel": kill_in_kernel,
     "terminated, then killed": terminate_and_kill,
     "control daemon killed": kill_daemon,
+    "MPS server killed": kill_server,
 }
 
 

@@ -40,7 +40,7 @@ _GAUGES: Final[Mapping[str, tuple[str, Callable[[Replica, int], float]]]] = {
 # metric -> (help, label of its parts, value or values of a guard)
 _MPS_COUNTERS: Final[Mapping[str, tuple[str, str, Callable[[Guard], Mapping[str, float]]]]] = {
     "mps_faults": (
-        "Fatal errors under MPS, a lost daemon counted as one",
+        "Fatal errors under MPS; a daemon or server that died under its clients is one",
         "",
         lambda guard: {"": guard.faults},
     ),

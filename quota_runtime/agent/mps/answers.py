@@ -50,9 +50,10 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A client has a context."""
+    """A client has a context on a server."""
 
     pid: int
+    server: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class LogReader:
         if words.startswith(_FAULT):
             return [Faulted(server)]
         if connected := _CONNECTED.match(words):
-            return [Connected(int(connected.group(1)))]
+            return [Connected(int(connected.group(1)), server)]
         if left := _LEFT.match(words):
             return [Left(int(left.group(1)))]
         return []

@@ -57,7 +57,7 @@ class Guard:
 
     Attributes:
         daemon: the one that is watched.
-        faults: fatal errors seen, a lost daemon or server counted as one.
+        faults: fatal errors seen; a daemon or server that died under its clients is one.
         victims: processes found broken, by outcome.
         terminated: clients terminated before their pod was killed, by outcome.
         outside: pods that were at work beside MPS at the last full check.
@@ -80,7 +80,8 @@ class Guard:
         self._clock_s = clock_s
         self._reader = LogReader()
         self._tail = LogTail(daemon.control.logs / SERVER_LOG)
-        self._clients: set[int] = set()
+        self._clients: dict[int, int] = {}  # process -> process of its server
+        self._servers: set[int] = set()  # seen alive
         self._condemned: list[_Sentence] = []
         self._process: int | None = None
         self._checked_s = float("-inf")
@@ -95,7 +96,7 @@ class Guard:
             busy: those of them with a process that has launched something.
         """
         now_s = self._clock_s()
-        broken = self._read_log()
+        broken = self._read_log() | self._orphans()
         if self._is_due(now_s - self._checked_s):
             broken |= await self._check(busy)
             self._checked_s = now_s
@@ -128,11 +129,23 @@ class Guard:
                     self.faults += 1
                 case Broken(pid):
                     broken.add(pid)
-                case Connected(pid):
-                    self._clients.add(pid)
+                case Connected(pid, server):
+                    self._clients[pid] = server
                 case Left(pid):
-                    self._clients.discard(pid)
+                    self._clients.pop(pid, None)
         return broken
+
+    def _orphans(self) -> set[int]:
+        """Return the clients of servers that have died; a server never ends before its clients."""
+        present = {s for s in set(self._clients.values()) if self._processes.alive(s)}
+        dead = self._servers - present
+        orphans = {pid for pid, server in self._clients.items() if server in dead}
+        self._servers = present
+        if orphans:
+            self.faults += 1
+            for pid in orphans:
+                del self._clients[pid]
+        return orphans
 
     def _is_due(self, since_s: float) -> bool:
         if self._is_lost() or since_s >= self._settings.mps_status_s:
@@ -154,8 +167,9 @@ class Guard:
             self._process = None  # of another PID namespace
         if gone or (before is not None and not state.serving):
             # The servers end with their daemon, and no client survives its server.
-            self.faults += 1
-            broken, self._clients, self.outside = self._clients, set(), frozenset()
+            broken = set(self._clients)
+            self.faults += bool(broken)
+            self._clients, self.outside = {}, frozenset()
             return broken
         return await self._ask(busy) if state.serving else set()
 
@@ -170,7 +184,7 @@ class Guard:
         except AgentError as error:
             log.warning("asking the MPS daemon: %s", error)
             return set()
-        self._clients = {client.pid for client in known}
+        self._clients = {client.pid: client.server for client in known}
         inside = {self._processes.pod_of(pid) for pid in self._clients} - {None}
         # Without the host's PID namespace no client can be told from another.
         self.outside = frozenset(busy - inside) if inside or not known else frozenset()
@@ -190,7 +204,7 @@ class Guard:
 
     def _deal_with(self, pid: int, pods: AbstractSet[str], now_s: float) -> Victim:
         pod_uid = self._processes.pod_of(pid)
-        self._clients.discard(pid)
+        self._clients.pop(pid, None)
         outcome: Outcome = "unknown"
         if pod_uid is not None and pod_uid in pods:
             outcome = "reported"

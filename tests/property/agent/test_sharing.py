@@ -74,7 +74,7 @@ LINES = st.sampled_from(
     [
         ("Server is handling a fatal GPU error.", Faulted(7)),
         ("The following client process have a sticky error set:", None),
-        ("Status of client {PID: 31, Context ID: 1} is ACTIVE", Connected(31)),
+        ("Status of client {PID: 31, Context ID: 1} is ACTIVE", Connected(31, 7)),
         ("Client process 31 disconnected", Left(31)),
         ("Received new client request for {PID: 31, Context ID: 0}", None),
         ("12", "pid"),

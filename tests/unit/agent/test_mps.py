@@ -166,18 +166,38 @@ async def test_where_nothing_says_which_gpu_has_failed_nobody_is_ended(mps, capl
     assert "does not say whom it broke" in caplog.text
 
 
-async def test_with_the_daemon_all_clients_are_lost_and_a_new_one_is_started(mps):
+@pytest.mark.parametrize("dead_with_it", [(), (7,)], ids=["daemon first", "server and daemon"])
+async def test_with_the_daemon_all_clients_are_lost_and_a_new_one_is_started(mps, dead_with_it):
     await mps.step()
     await mps.connect(11, "pod-1")
     await mps.connect(12, "pod-2")
     await mps.step(PODS)
     process = mps.control.process()
     os.kill(process, signal.SIGKILL)
-    mps.processes.dead.add(process)
+    mps.processes.dead |= {process, *dead_with_it}
     found = await mps.step(PODS, after_s=0.1)
     assert [11, 12] == [victim.pid for victim in found]
     assert (1, 2, True) == (mps.guard.faults, mps.daemon.starts, mps.daemon.state.serving)
     assert [] == await mps.step(PODS, after_s=0.1)
+
+
+async def test_a_server_that_dies_leaves_its_clients_broken_and_no_others(mps):
+    await mps.step()
+    await mps.connect(11, "pod-1", server=7)
+    await mps.connect(12, "pod-2", server=8)
+    await mps.step(PODS)
+    mps.processes.dead.add(7)
+    assert [Victim(11, "pod-1", "ended")] == await mps.step(PODS, after_s=0.1)
+    assert 1 == mps.guard.faults
+    assert [] == await mps.step(PODS, after_s=0.1)
+
+
+async def test_a_server_that_was_never_seen_alive_is_of_another_namespace(mps):
+    await mps.step()
+    mps.processes.dead.add(7)
+    await mps.connect(11, "pod-1", server=7)
+    assert [] == await mps.step(PODS)
+    assert [] == await mps.step(PODS, after_s=31.0)
 
 
 async def test_a_daemon_that_somebody_starts_again_is_seen_within_a_second(mps):
