@@ -30,13 +30,14 @@ def main() -> None:
     priors = {}
     for dtype, mode in (("fp32", "eager"), ("bf16", "graph")):
         table = read_table(SOURCE, dtype=dtype, mode=mode)
+        assumption = Assumption(least_noise=table.least_noise)
         above: dict[int, list[np.ndarray]] = {count: [] for count in COUNTS}
-        for prior, names in held_out_priors(table, BASIS, str, Assumption(), folds=10):
+        for prior, names in held_out_priors(table, BASIS, str, assumption):
             for count in COUNTS:
                 above[count].append(surprises(prior, table, names, count))
         deviations = {c: float(np.quantile(np.concatenate(v), 0.95)) for c, v in above.items()}
         print(dtype, mode, deviations)
-        learnt = learn(list(table.networks.values()), BASIS, assumption=Assumption())
+        learnt = learn(list(table.networks.values()), BASIS, assumption=assumption)
         priors[f"{dtype}-{mode}"] = LearntPrior(learnt, deviations)
     card = {
         "gpu": "NVIDIA H200",

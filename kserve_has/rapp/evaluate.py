@@ -19,7 +19,6 @@ from .metrics import Answers, report
 from .points import Table
 
 SPLITS: Final = ("random", "configuration", "model", "family")
-FOLDS: Final = 10
 _MOST_KNOTS: Final = 8
 
 
@@ -84,7 +83,8 @@ def _knots(values: Vector, most: int) -> tuple[float, ...]:
 
 def _held_out(table: Table, task: Task, group_of: Callable[[str], str]) -> dict[str, Answers]:
     """Return answers for networks the prior never saw; the bound comes from the other folds."""
-    priors = list(held_out_priors(table, basis_for(table), group_of, Assumption(), FOLDS))
+    assumption = Assumption(least_noise=table.least_noise)
+    priors = list(held_out_priors(table, basis_for(table), group_of, assumption))
     above = [surprises(prior, table, names, task.points) for prior, names in priors]
     found = {}
     for index, (prior, names) in enumerate(priors):

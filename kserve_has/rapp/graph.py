@@ -103,18 +103,22 @@ def operators_of(
     weights = program.graph_signature.inputs_to_parameters.keys()
     found: list[Operator] = []
     source: dict[Node, tuple[int, ...]] = {}
+    live: set[Node] = set()  # what depends on the input; the rest is computed once, before
     for node in program.graph.nodes:
         if node.op != "call_function":
             source[node] = ()
+            if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
+                live.add(node)
             continue
         tensors = [n for n in node.all_input_nodes if _shape(n) is not None]
-        inputs = tuple(sorted({i for n in tensors for i in source[n]}))
-        name = _name(node)
-        if name in _VIEWS or not (inputs or any(_is_data(n, weights) for n in tensors)):
-            source[node] = inputs
+        source[node] = tuple(sorted({i for n in tensors for i in source[n]}))
+        if live.isdisjoint(tensors):
             continue
-        found.append(_operator(node, name, tensors, weights, inputs))
-        source[node] = (len(found) - 1,)
+        live.add(node)
+        name = _name(node)
+        if name not in _VIEWS:
+            found.append(_operator(node, name, tensors, weights, source[node]))
+            source[node] = (len(found) - 1,)
     return tuple(found)
 
 
@@ -142,10 +146,6 @@ def _operator(
         attributes,
         inputs,
     )
-
-
-def _is_data(node: Node, weights: AbstractSet[str]) -> bool:
-    return node.op == "placeholder" and node.name not in weights
 
 
 def _name(node: Node) -> str:
@@ -195,6 +195,7 @@ def _flops(
         return 2.0 * size * math.prod(weight[1:])
     if kind in ("matmul", "linear") and data:
         return 2.0 * size * data[0][-1]
-    if kind == "attention" and len(data) >= 2:
-        return 4.0 * math.prod(data[0]) * data[1][-2]
+    if kind == "attention" and data:
+        keys = data[min(1, len(data) - 1)]  # query and keys may be one tensor
+        return 4.0 * math.prod(data[0]) * keys[-2]
     return size

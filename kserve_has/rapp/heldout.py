@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -15,14 +16,22 @@ from .metrics import Answers
 from .network import FittedNetwork
 from .points import Table
 
+FEW: Final = 40
+FOLDS: Final = 10
+
+
+def folds_of(groups: int) -> int:
+    """Return how many times a prior is learnt: once a group, or ten times where there are many."""
+    return groups if groups <= FEW else FOLDS
+
 
 def held_out_priors(
-    table: Table, basis: Basis, group_of: Callable[[str], str], assumption: Assumption, folds: int
+    table: Table, basis: Basis, group_of: Callable[[str], str], assumption: Assumption
 ) -> Iterator[tuple[Prior, tuple[str, ...]]]:
     """Yield a prior learnt without some networks, and those networks; whole groups stay together."""
     groups = sorted({group_of(name) for name in table.networks})
     order = np.random.default_rng(0).permutation(len(groups))
-    for part in np.array_split(order, min(folds, len(groups))):
+    for part in np.array_split(order, folds_of(len(groups))):
         out = {groups[i] for i in part}
         names = tuple(n for n in sorted(table.networks) if group_of(n) in out)
         rest = [p for n, p in sorted(table.networks.items()) if group_of(n) not in out]

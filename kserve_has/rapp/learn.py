@@ -12,8 +12,6 @@ from .basis import Basis
 from .core import Vector
 from .hierarchy import CORE, FREEDOM, Points, Posterior, Prior
 
-LEAST_NOISE = 1e-3
-
 
 @dataclass(frozen=True)
 class Assumption:
@@ -23,6 +21,8 @@ class Assumption:
         core: spread of each core parameter over networks, log.
         departure: spread of each basis weight, log.
         networks: so many seen networks weigh as much as the assumption.
+        least_noise: of a measurement where work, and where launches decide, log; what repeats
+            show, since points fewer than parameters cannot tell noise from departures.
         rounds: of expectation maximisation; more fit the networks seen, not the next one.
 
     """
@@ -30,6 +30,7 @@ class Assumption:
     core: float = 1.0
     departure: float = 0.08
     networks: float = 4.0
+    least_noise: tuple[float, float] = (1e-3, 1e-3)
     rounds: int = 12
 
 
@@ -53,7 +54,9 @@ def learn(
         begin: list[Vector | None] = [f.z for f in found] or [None] * len(networks)
         found = [prior.posterior(p, d, z) for p, d, z in zip(networks, designs, begin, strict=True)]
         mean, covariance = _moments(found, guess, assumption.networks)
-        noise = _noise(prior, networks, designs, found)
+        work, launch = _noise(prior, networks, designs, found)
+        least = assumption.least_noise
+        noise = (max(work, least[0]), max(launch, least[1]))
         prior = Prior(basis, use_quota, mean, covariance, noise)
     return prior
 
@@ -83,4 +86,4 @@ def _noise(
     work, launch = (
         float(np.sqrt(np.average(square, weights=w**2 + 1e-9))) for w in (1.0 - share, share)
     )
-    return max(work, LEAST_NOISE), max(launch, LEAST_NOISE)
+    return work, launch

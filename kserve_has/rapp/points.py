@@ -48,6 +48,17 @@ class Table:
         """Mean relative difference between two measurements of one configuration."""
         return float(np.mean(self.repeats)) if self.repeats else None
 
+    @property
+    def least_noise(self) -> tuple[float, float]:
+        """Return the noise of a calm and of a disturbed measurement, log, as repeats show it.
+
+        The difference of two normal draws is 2 / sqrt(pi) standard deviations on average.
+        """
+        if not self.repeats:
+            return (1e-3, 1e-3)
+        sizes = np.array(self.repeats) * math.sqrt(math.pi) / 2.0
+        return max(1e-3, float(np.median(sizes))), max(1e-3, float(np.mean(sizes)))
+
 
 def read_table(path: Path, *, dtype: str | None = None, mode: str | None = None) -> Table:
     """Return the points of a CSV file.

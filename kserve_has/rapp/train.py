@@ -30,6 +30,7 @@ class Recipe:
         epochs: passes over the training points.
         rate: learning rate at its highest; it falls to nothing along a cosine.
         groups: operator graphs in a step; every quota of a graph is a query of that step.
+        dropout: in the head; its disturbance grows as the width shrinks.
         raw_ms: Huber loss on milliseconds as published, else on their logarithms.
         seed: of weights, order and dropout.
         seconds: stop after this much time, the rate being timed to end there; 0: no limit.
@@ -40,6 +41,7 @@ class Recipe:
     epochs: int = 200
     rate: float = 2.7542e-5
     groups: int = 1
+    dropout: float = 0.05
     raw_ms: bool = True
     seed: int = 123
     seconds: float = 0.0
@@ -52,7 +54,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder = recipe, folder
         self.inputs = Inputs(data, train)
-        self.network = Rapp(recipe.width)
+        self.network = Rapp(recipe.width, recipe.dropout)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.rate)
         self.train, self.epoch, self.spent_s = train, 0, 0.0
         self.order = np.random.default_rng(recipe.seed)
