@@ -132,17 +132,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--public", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="tables whose name begins so; others stay")
     options = parser.parse_args()
+    path = options.out / "rapp-accuracy.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     ask = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(ask, check=True, capture_output=True, text=True)
-    results: dict[str, Any] = {
+    results: dict[str, Any] = before | {
         "command": "python -m benchmarks.rapp_compare --public ../shared/data/rapp --out DIR",
         "commit": commit.stdout.strip(),
         "date": time.strftime("%Y-%m-%d"),
         "speed_us": speed(),
     }
-    path = options.out / "rapp-accuracy.json"
     for name, table in tables(options.public):
+        if not name.startswith(options.only):
+            continue
         figures: dict[str, Any] = {
             "networks": len(table.networks),
             "noise_floor": table.noise_floor,
@@ -165,7 +169,11 @@ def main() -> None:
             print(name, json.dumps(figures["online"]), flush=True)
         results[name] = figures
         path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.public is not None and (options.public / "rapp_latency.csv").is_file():
+    if (
+        "V100 random".startswith(options.only)
+        and options.public is not None
+        and (options.public / "rapp_latency.csv").is_file()
+    ):
         every = read_table(options.public / "rapp_latency.csv")
         results["V100 random"] = _short(evaluate(every, Task("random", seed=123)))
         path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
