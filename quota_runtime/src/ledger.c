@@ -37,9 +37,13 @@ static struct row *find(uint32_t kind, uint64_t handle)
     }
 }
 
+/* Room for more rows: twice the table, or the same without the rows that are gone. */
 static bool grow(void)
 {
-    size_t next = size ? size * 2 : FIRST_ROWS;
+    size_t live = 0;
+    for (size_t i = 0; i < size; i++)
+        live += rows[i].kind && rows[i].kind != GONE;
+    size_t next = !size ? FIRST_ROWS : live * 2 > size ? size * 2 : size;
     struct row *fresh = calloc(next, sizeof(*fresh));
     if (!fresh)
         return false;

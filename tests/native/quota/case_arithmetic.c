@@ -2,7 +2,10 @@
 #include "../../../quota_runtime/src/bitmap.h"
 #include "../../../quota_runtime/src/budget.h"
 #include "../../../quota_runtime/src/estimate.h"
+#include "../../../quota_runtime/src/ledger.h"
 #include "../emulator/check.h"
+
+#include <malloc.h>
 
 #define MS 1000000ll
 #define WINDOW (50 * MS)
@@ -119,7 +122,39 @@ static void estimates_find_the_lengths_of_launches(void)
     CHECK(has_estimate_of(fast) >= 200); /* never nothing, so that it can grow again */
 }
 
-MAIN(CASE(a_window_grants_its_share), CASE(windows_begin_at_the_phase),
+static void the_ledger_keeps_what_is_live_and_no_more(void)
+{
+    for (uint64_t handle = 1; handle <= 3000; handle++)
+        has_ledger_add(HAS_LEDGER_POINTER, handle << 9, handle);
+    size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    /* A pool that hands out ever new addresses, some hundred at a time. */
+    for (uint64_t handle = 10000; handle < 1000000; handle++) {
+        has_ledger_add(HAS_LEDGER_POINTER, handle << 9, handle);
+        if (handle >= 10500)
+            CHECK(has_ledger_remove(HAS_LEDGER_POINTER, (handle - 500) << 9) == handle - 500);
+    }
+    CHECK(mallinfo2().uordblks + mallinfo2().hblkhd <= before * 2);
+    for (uint64_t handle = 1; handle <= 3000; handle++)
+        CHECK(has_ledger_remove(HAS_LEDGER_POINTER, handle << 9) == handle);
+    CHECK(has_ledger_remove(HAS_LEDGER_POINTER, 1 << 9) == 0);
+    CHECK(has_ledger_get(HAS_LEDGER_ARRAY, 999999ull << 9) == 0);
+}
+
+static void physical_memory_counts_its_holders(void)
+{
+    uint64_t physical;
+    has_ledger_add(HAS_LEDGER_PHYSICAL, 7, 100);
+    has_ledger_retain(HAS_LEDGER_PHYSICAL, 7);
+    has_ledger_map(0x10000, 0x1000, 7);
+    CHECK(has_ledger_release(HAS_LEDGER_PHYSICAL, 7) == 0);
+    CHECK(!has_ledger_unmap(0x20000, 0x1000, &physical));
+    CHECK(has_ledger_unmap(0x8000, 0x10000, &physical) && physical == 7); /* inside the range */
+    CHECK(has_ledger_release(HAS_LEDGER_PHYSICAL, 7) == 100);
+    CHECK(has_ledger_release(HAS_LEDGER_PHYSICAL, 7) == 0);
+}
+
+MAIN(CASE(the_ledger_keeps_what_is_live_and_no_more), CASE(physical_memory_counts_its_holders),
+     CASE(a_window_grants_its_share), CASE(windows_begin_at_the_phase),
      CASE(debt_is_carried_and_unspent_time_hardly),
      CASE(debt_ends_at_its_limit_and_a_refund_is_whole),
      CASE(more_sms_cost_more_time_and_fewer_cost_no_less), CASE(a_wait_is_bounded),

@@ -26,8 +26,10 @@ def program(source: str, out: Path) -> Path:
 
 
 @cache
-def built_pure(source: str, part: str, out: Path, flags: tuple[str, ...]) -> Path:
-    return build_program(out, source, part, flags=flags)
+def built_pure(out: Path) -> Path:
+    parts = [str(RUNTIME / "src" / name) for name in ("estimate.c", "ledger.c")]
+    flags = ("-fsanitize=undefined", "-fno-sanitize-recover=undefined")
+    return build_program(out, PURE, *parts, flags=flags)
 
 
 @pytest.mark.parametrize(("source", "case"), CASES)
@@ -44,9 +46,7 @@ def test_in_a_pod(source, case, out, environment, pod):
 
 @pytest.mark.parametrize("case", cases_of(PURE))
 def test_in_arithmetic(case, out):
-    estimate = str(RUNTIME / "src" / "estimate.c")
-    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-    program = built_pure(PURE, estimate, out, flags)
+    program = built_pure(out)
     done = subprocess.run([program, case], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

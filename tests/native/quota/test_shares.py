@@ -5,8 +5,11 @@ reads nor writes.
 """
 
 import os
+import time
 
 import pytest
+
+from quota_runtime.region import FLAG_MEMORY, FLAG_QUIESCE, FLAG_SM, FLAG_TIME
 
 from .pod import ALL_GROUPS, HALF, Pod
 from .workers import SMS, shares
@@ -77,3 +80,16 @@ def test_without_an_agent_the_last_limits_stay(pod, start):
     (pod.folder / "limits").unlink()
     pod.writer.close()
     assert shares([worker], "eager", 1500)[0] == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_pod_that_is_about_to_end_launches_nothing_more_but_is_not_held_for_ever(pod, start):
+    pod.set()
+    worker = start(pod)
+    pod.set(flags=FLAG_TIME | FLAG_SM | FLAG_MEMORY | FLAG_QUIESCE)
+    before = time.monotonic()
+    [share] = shares([worker], "eager", 300)
+    assert share < 0.02
+    assert 1.9 < time.monotonic() - before < 8
+    assert 1 <= pod.slot().ungated_launches < 5
+    pod.set()
+    assert shares([worker], "eager", 300)[0] > 0.7
