@@ -170,16 +170,19 @@ class AgentLoop:
         }
         try:
             await self._client.patch(PODS, identity.pod, {"metadata": metadata}, identity.namespace)
-            self.keeper.acknowledged(acknowledgement)
-            self._refused.pop(acknowledgement.uid, None)
+            self._done(acknowledgement)
         except ApiError as error:
             if error.status in (404, 409, 422):
-                self.keeper.acknowledged(acknowledgement)  # the pod is gone
+                self._done(acknowledgement)  # the pod is gone
             else:
                 await self._wait_after(acknowledgement.uid, f"on {identity.pod}: {error}")
         finally:
             self._sending.pop(acknowledgement.uid, None)
             self._changed.set()
+
+    def _done(self, acknowledgement: Acknowledgement) -> None:
+        self.keeper.acknowledged(acknowledgement)
+        self._refused.pop(acknowledgement.uid, None)
 
     async def _wait_after(self, uid: str, words: str) -> None:
         """Wait longer after each refusal, so that an API server that comes back finds peace."""

@@ -252,7 +252,7 @@ async def patched_while_away(api, epoch):
 def test_acknowledgements_that_are_refused_are_sent_again_ever_more_rarely(tmp_path, monkeypatch):
     async def main():
         api = Api()
-        async with agent(api, tmp_path):
+        async with agent(api, tmp_path) as loop:
             await api.put(tmp_path, "a", epoch=1)
             await api.until(lambda: api.in_force("a") == 1)
             api.refuse = lambda verb, plural, _: api._gone() if plural == "pods" else None
@@ -265,6 +265,22 @@ def test_acknowledgements_that_are_refused_are_sent_again_ever_more_rarely(tmp_p
             api.refuse = lambda *_: None
             async with asyncio.timeout(11):
                 await api.until(lambda: api.in_force("a") == 2)
+            await asyncio.sleep(1)
+            assert {} == loop._refused
+
+    run(main, monkeypatch)
+
+
+def test_a_pod_that_is_gone_is_not_acknowledged_for_ever(tmp_path, monkeypatch):
+    async def main():
+        api = Api()
+        gone = ApiError(404, "NotFound", "no such pod", "PATCH")
+        api.refuse = lambda verb, plural, _: gone if (verb, plural) == ("patch", "pods") else None
+        async with agent(api, tmp_path) as loop:
+            await api.put(tmp_path, "a", epoch=1)
+            await asyncio.sleep(60)
+            assert {} == loop._refused
+            assert 1 == sum(request[:2] == ("patch", "pods") for request in api.requests)
 
     run(main, monkeypatch)
 
