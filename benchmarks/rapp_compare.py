@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.rapp_methods import AnchoredBoosting, interpolated, spread_out
 from benchmarks.rapp_prior import SOURCE
+from kserve_has.rapp.choose import choose
 from kserve_has.rapp.evaluate import Task, basis_for, evaluate
 from kserve_has.rapp.grid import Grid
 from kserve_has.rapp.heldout import folds_of, held_out_priors
@@ -61,7 +62,7 @@ def others(table: Table, split: str, count: int) -> dict[str, Any]:
             hidden = np.setdiff1d(np.arange(len(points)), chosen)
             for method, values in (
                 ("interpolation", interpolated(points, chosen)),
-                ("boosting", boosting.predict(points, chosen)),
+                ("boosting", boosting.predict(points)),
             ):
                 mean = np.exp(values[hidden])
                 found[method][name] = Answers(np.exp(points.log_ms[hidden]), mean, mean)
@@ -76,7 +77,7 @@ def online(table: Table, noise: float, count: int) -> dict[str, Any]:
     for prior, names in held_out_priors(table, basis_for(table), str, assumption):
         for name in names:
             points = table.networks[name]
-            fitted = FittedNetwork.fit(prior, points.take(spread_out(points, count)), 1.7)
+            fitted = FittedNetwork.fit(prior, points.take(choose(prior, points, count)), 1.7)
             for phase in phases.values():
                 rows = []
                 for index in draw.integers(len(points), size=STREAM):

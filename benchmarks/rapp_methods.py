@@ -11,14 +11,18 @@ from kserve_has.latency.table import LatencyTable
 from kserve_has.rapp.hierarchy import Points
 
 CORNERS = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.0, 0.5), (1.0, 0.5))
-"""Places of 4 or 6 points as fractions of the log ranges of batch and SMs: what interpolation needs."""
+"""Places of 4 or 6 points, fractions of the log ranges of batch and SMs, for interpolation."""
+INNER = ((0.0, 0.0), (1.0, 0.0), (1.0, 0.5), (0.0, 1.0), (0.5, 0.7), (0.4, 0.25))
+"""The same for boosting, which does better with them than with the corners."""
 
 
-def spread_out(points: Points, count: int) -> np.ndarray:
+def spread_out(
+    points: Points, count: int, places: Sequence[tuple[float, float]] = CORNERS
+) -> np.ndarray:
     """Return indices of points near fixed places, for methods that cannot choose their own."""
     chosen: list[int] = []
     columns = [_unit(points.batch), _unit(points.sm)]
-    for batch, sm in CORNERS[:count]:
+    for batch, sm in places[:count]:
         away = np.abs(columns[0] - batch) + np.abs(columns[1] - sm)
         away[chosen] = np.inf
         chosen.append(int(np.argmin(away)))
@@ -43,7 +47,7 @@ class AnchoredBoosting:
         self.count = count
         rows, wanted = [], []
         for points in networks:
-            x, anchor = self._features(points, spread_out(points, count))
+            x, anchor = self._features(points, spread_out(points, count, INNER))
             rows.append(x)
             wanted.append(points.log_ms - anchor)
         self.learner = HistGradientBoostingRegressor(
@@ -51,8 +55,9 @@ class AnchoredBoosting:
         )
         self.learner.fit(np.concatenate(rows), np.concatenate(wanted))
 
-    def predict(self, points: Points, chosen: np.ndarray) -> np.ndarray:
+    def predict(self, points: Points) -> np.ndarray:
         """Return log milliseconds of all points."""
+        chosen = spread_out(points, self.count, INNER)
         x, anchor = self._features(points, chosen)
         return anchor + self.learner.predict(x)
 

@@ -40,7 +40,7 @@ def parts(data: PublicData, split: str, seed: int) -> list[np.ndarray]:
 
 def query_us(trainer: Trainer, data: PublicData, repeats: int = 30) -> dict[str, float]:
     """Return microseconds of one query of the published width, and of a grid of one SM count."""
-    wide, own = Rapp(512).eval(), trainer.network
+    wide, own = Rapp(512).eval().to(trainer.device), trainer.network
     rows = np.flatnonzero((data.model == 0) & (data.batch == 4) & (data.sm == 50))
     trainer.network = wide
     times = {}
@@ -65,9 +65,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--groups", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=900.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=123)
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     data = load(options.data)
     train, validation, test = parts(data, options.split, options.seed)
     recipe = Recipe(
@@ -75,7 +77,7 @@ def main() -> None:
         epochs=1000,
         rate=options.rate,
         groups=options.groups,
-        dropout=0.0,
+        dropout=options.dropout,
         raw_ms=False,
         seed=options.seed,
         seconds=options.seconds,
@@ -86,7 +88,9 @@ def main() -> None:
     result: dict[str, Any] = {
         "split": options.split,
         "epochs": len(log),
-        "training_s": round(trainer.spent_s),
+        "width": options.width,
+        "device": str(trainer.device),
+        "training_cpu_s": round(trainer.spent_s),
         "validation_mape": log[-1]["validation_mape"],
         "test_mape": float(errors.mean()),
         "test_median": float(np.median(errors)),

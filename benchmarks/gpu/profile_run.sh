@@ -22,3 +22,10 @@ $PYTHON -m benchmarks.gpu.h200_quota_dataset --library build/libhas_quota.so --o
     --seconds "${SECONDS_OF_QUOTA:-90}"
 profile --model resnet50 --dtype bf16 --mode graph --seconds 12
 profile --model resnet50 --dtype fp32 --mode eager --seconds 12
+if [ -n "${RAPP_DATA:-}" ]; then # the rest of the sitting trains the published network
+    for split in random model; do
+        $PYTHON -m benchmarks.rapp_train --data "$RAPP_DATA" --split $split --width 512 \
+            --dropout 0 --rate 5e-4 --groups 96 --seconds "${SECONDS_OF_TRAINING:-40}" --out /tmp/rapp-gnn
+        cp /tmp/rapp-gnn/gnn-$split.json "$OUT"
+    done
+fi

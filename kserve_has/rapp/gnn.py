@@ -61,9 +61,9 @@ class GraphAttention(nn.Module):
         )
         # Softmax over the edges into each node; subtracting each node's own largest score keeps
         # a node's answer apart from other graphs in the step.
-        most = torch.full((len(nodes),), -torch.inf).scatter_reduce(0, receiver, score, "amax")
+        most = score.new_full((len(nodes),), -torch.inf).scatter_reduce(0, receiver, score, "amax")
         weight = (score - most.detach()[receiver]).exp()
-        total = torch.zeros(len(nodes)).index_add(0, receiver, weight)
+        total = score.new_zeros(len(nodes)).index_add(0, receiver, weight)
         share = weight / total[receiver]
         mixed = torch.zeros_like(projected).index_add(
             0, receiver, share[:, None] * projected[sender]
@@ -88,7 +88,7 @@ class Rapp(nn.Module):
 
     def embed(self, graphs: Graphs) -> torch.Tensor:
         """Return one vector a graph, the mean over its operators, (graphs, width)."""
-        loops = torch.arange(len(graphs.nodes)).expand(2, -1)
+        loops = torch.arange(len(graphs.nodes), device=graphs.nodes.device).expand(2, -1)
         edges = torch.cat((graphs.edges, loops), dim=1)
         x = graphs.nodes
         for index, layer in enumerate(self.attention):
