@@ -31,6 +31,7 @@
     E(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "operation would depend on the legacy stream")           \
     E(CUDA_ERROR_CAPTURED_EVENT, "operation not permitted on an event last recorded in a capture") \
     E(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, "capture was started by another thread")             \
+    E(CUDA_ERROR_INVALID_CLUSTER_SIZE, "cluster size is invalid or does not fit")                  \
     E(CUDA_ERROR_INVALID_RESOURCE_TYPE, "invalid resource type")                                   \
     E(CUDA_ERROR_INVALID_RESOURCE_CONFIGURATION, "invalid resource configuration")                 \
     E(CUDA_ERROR_STREAM_DETACHED, "stream is detached")                                            \

@@ -65,6 +65,20 @@ struct has_call has_enter_graph(const void *graph, uint32_t sms, CUstream stream
     return enter(HAS_GRAPH, has_estimate_key(graph, 0), sms, stream, per_thread);
 }
 
+bool has_widen(const struct has_call *call, CUstream *wide)
+{
+    return call->view && call->inside && has_sm_widest(call->lane, wide);
+}
+
+void has_widened(const struct has_call *call, CUstream wide)
+{
+    has_sm_order(wide, has_sm_stream(call->lane));
+    if (call->work)
+        has_meter_widen(call->lane, has_sm_most());
+    else
+        has_graph_captured(has_sm_most());
+}
+
 void has_leave(const struct has_call *call, CUresult result)
 {
     if (!call->inside)

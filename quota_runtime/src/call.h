@@ -27,6 +27,12 @@ struct has_call has_enter(enum has_kind kind, const void *identity, uint64_t blo
 /* As enter for a graph, whose work uses `sms` SMs wherever it is launched. */
 struct has_call has_enter_graph(const void *graph, uint32_t sms, CUstream stream, bool per_thread);
 
+/* A stream on the pod's largest partition for a launch that does not fit, ordered after the lane;
+ * false when there is none larger. Afterwards `has_widened` orders the lane after that launch and
+ * has it paid for the SMs it ran on. */
+bool has_widen(const struct has_call *call, CUstream *wide);
+void has_widened(const struct has_call *call, CUstream wide);
+
 void has_leave(const struct has_call *call, CUresult result);
 
 #endif

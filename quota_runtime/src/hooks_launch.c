@@ -2,6 +2,13 @@
 #include "call.h"
 #include "exports.h"
 
+/* Blocks that must run together do not fit the partition. */
+static bool is_too_large(CUresult result)
+{
+    return result == CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE ||
+           result == CUDA_ERROR_INVALID_CLUSTER_SIZE;
+}
+
 static uint64_t blocks_of(unsigned x, unsigned y, unsigned z)
 {
     return (uint64_t)x * y * z;
@@ -40,10 +47,10 @@ KERNEL(cuLaunchKernel_ptsz, true)
         CUlaunchConfig placed = *config;                                                     \
         placed.hStream = call.stream;                                                        \
         CUresult result = has_real.name(&placed, function, parameters, extra);               \
-        if (result == CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE && call.view &&                \
-            has_sm_widest(call.lane, config->hStream, &placed.hStream)) {                    \
+        if (__builtin_expect(is_too_large(result), 0) &&                                     \
+            has_widen(&call, &placed.hStream)) {                                             \
             result = has_real.name(&placed, function, parameters, extra);                    \
-            has_sm_back(call.lane, placed.hStream);                                          \
+            has_widened(&call, placed.hStream);                                              \
         }                                                                                    \
         has_leave(&call, result);                                                            \
         return result;                                                                       \
@@ -64,11 +71,10 @@ KERNEL_EX(cuLaunchKernelEx_ptsz, true)
         CUstream placed = call.stream;                                                        \
         CUresult result = has_real.name(function, gx, gy, gz, bx, by, bz, shared, placed,     \
                                         parameters);                                          \
-        if (result == CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE && call.view &&                 \
-            has_sm_widest(call.lane, stream, &placed)) {                                      \
+        if (__builtin_expect(is_too_large(result), 0) && has_widen(&call, &placed)) {         \
             result = has_real.name(function, gx, gy, gz, bx, by, bz, shared, placed,          \
                                    parameters);                                               \
-            has_sm_back(call.lane, placed);                                                   \
+            has_widened(&call, placed);                                                       \
         }                                                                                     \
         has_leave(&call, result);                                                             \
         return result;                                                                        \

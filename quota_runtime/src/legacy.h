@@ -25,7 +25,4 @@ static inline bool has_legacy_watched(void)
 /* Before a call on a lane: the legacy stream comes after all blocking streams and they after it. */
 void has_legacy_join(struct has_lane *lane);
 
-/* From sm.c. */
-bool has_sm_order(CUstream before, CUstream after);
-
 #endif

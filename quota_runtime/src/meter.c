@@ -173,6 +173,16 @@ void has_meter_close(struct has_lane *lane)
     give_back();
 }
 
+void has_meter_widen(struct has_lane *lane, uint32_t sms)
+{
+    if (!try_claim(PATIENCE * 100))
+        return;
+    if (lane->is_open && sms > lane->open.sms)
+        lane->open.sms = sms;
+    end_batch(lane, true);
+    give_back();
+}
+
 void has_meter_harvest(void)
 {
     if (!has_meter_busy() || has_capture_any() || !try_claim(1))

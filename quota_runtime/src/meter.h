@@ -12,6 +12,9 @@ void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
 /* Ends the lane's batch when it is long enough, or at once. */
 void has_meter_after(struct has_lane *lane, const struct has_view *view, bool at_once);
 
+/* The launch just noted runs on more SMs than the lane's, so its batch costs that and ends. */
+void has_meter_widen(struct has_lane *lane, uint32_t sms);
+
 /* Settles every batch that the GPU has finished. Never waits. */
 void has_meter_harvest(void);
 

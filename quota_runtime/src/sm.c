@@ -215,26 +215,30 @@ CUstream has_sm_stream(struct has_lane *lane)
 
 /* --- the rest ------------------------------------------------------------------------------ */
 
-bool has_sm_widest(struct has_lane *lane, CUstream stream, CUstream *wide)
+static int widest_partition(const struct has_view *view)
+{
+    int widest = has_partition_make(view->most, view->group_size);
+    return widest < HAS_WHOLE ? HAS_WHOLE : widest;
+}
+
+bool has_sm_widest(struct has_lane *lane, CUstream *wide)
 {
     const struct has_view *view = has_limits_now();
-    int here = lane ? atomic_load(&lane->partition) : HAS_WHOLE;
+    int here = atomic_load(&lane->partition);
     if (!view || here < 0)
         return false;
-    int widest = has_partition_make(view->most, view->group_size);
-    if (widest < HAS_WHOLE)
-        widest = HAS_WHOLE;
+    int widest = widest_partition(view);
     CUstream to = stream_on(lane, widest);
-    (void)stream;
     if (widest == here || (widest >= 0 && !to) || !has_sm_order(has_sm_stream(lane), to))
         return false;
     *wide = to;
     return true;
 }
 
-void has_sm_back(struct has_lane *lane, CUstream wide)
+uint32_t has_sm_most(void)
 {
-    has_sm_order(wide, has_sm_stream(lane));
+    const struct has_view *view = has_limits_now();
+    return has_partition_sms(view ? widest_partition(view) : HAS_WHOLE);
 }
 
 void has_sm_forget(CUstream stream)

@@ -26,10 +26,15 @@ CUstream has_sm_stream(struct has_lane *lane);
 uint32_t has_sm_of(const struct has_lane *lane);
 uint32_t has_sm_meant(void);
 
-/* A stream on the pod's largest partition for a launch that does not fit, ordered after the lane;
- * false when there is none larger. `has_sm_back` orders the lane after that launch. */
-bool has_sm_widest(struct has_lane *lane, CUstream stream, CUstream *wide);
-void has_sm_back(struct has_lane *lane, CUstream wide);
+/* A stream on the pod's largest partition, ordered after the lane; false when none is larger. Also
+ * while the lane captures: then the launch becomes a branch of the graph. */
+bool has_sm_widest(struct has_lane *lane, CUstream *wide);
+
+/* SMs of that partition. */
+uint32_t has_sm_most(void);
+
+/* Orders one stream after another. */
+bool has_sm_order(CUstream before, CUstream after);
 
 /* The program destroys a stream. */
 void has_sm_forget(CUstream stream);

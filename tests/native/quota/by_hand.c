@@ -76,6 +76,24 @@ static void launches_ex(const struct entry *entry)
     CHECK(seen->word[1] == (uint64_t)FUNCTION);
 }
 
+/* A cluster that does not fit goes to the largest partition; ordered, and counted once. */
+static void launches_a_large_cluster(const struct entry *entry)
+{
+    CUstream stream = fresh_stream();
+    CUlaunchConfig config = {2, 3, 4, 5, 6, 7, 8, stream, NULL, 0};
+    uint64_t physical = where(stream, per_thread(entry)), before = slot()->launches;
+    unsigned calls = record->total;
+    CALL(entry->name, &config, CLUSTER_FUNCTION, NULL, NULL);
+    calls = record->total - calls;
+    CHECK(slot()->launches == before + 1);
+    /* begin, try, fence (2), launch, fence back (2), end */
+    CHECK(calls == 8);
+    CHECK_TEXT(newest(3)->name, entry->name);
+    CHECK_TEXT(newest(6)->name, entry->name);
+    CHECK(newest(5)->word[1] == physical && newest(4)->word[0] == (uint64_t)stream);
+    CHECK(newest(2)->word[1] == (uint64_t)stream && newest(1)->word[0] == physical);
+}
+
 static void several_devices(const struct entry *entry)
 {
     uint64_t before = slot()->ungated_launches;
@@ -217,6 +235,8 @@ void by_hand(const struct entry *entry)
         graphs(entry);
     else
         launches(entry);
-    if (is(entry, "cuLaunchKernelEx"))
+    if (is(entry, "cuLaunchKernelEx")) {
         launches_ex(entry);
+        launches_a_large_cluster(entry);
+    }
 }

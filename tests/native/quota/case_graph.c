@@ -107,6 +107,35 @@ static void a_stream_that_captures_is_never_moved(void)
     CHECK_NEAR(cost_of(wide, stream), 0.1 * MS * 132 / 32, 1000);
 }
 
+/* It becomes a branch of the graph on the largest partition, and the graph costs its SMs. */
+static void a_large_cooperative_launch_can_be_captured(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUfunction wide = kernel("wide_100us");
+    CUgraph graph;
+    CUgraphExec exec;
+    int per_sm;
+    OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&per_sm, wide, 256, 0));
+    resize(HALF, 1000);
+    OK(launch(wide, stream));
+    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(launch(wide, stream));
+    unsigned blocks = (unsigned)per_sm * H200_SMS;
+    OK(cuLaunchCooperativeKernel(wide, blocks, 1, 1, 256, 1, 1, 0, stream, NULL));
+    OK(launch(wide, stream));
+    OK(cuStreamEndCapture(stream, &graph));
+    OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CHECK_NEAR(graph_cost(exec, stream), (0.2 * 132 / 64 + 0.1) * MS, 0.05 * MS);
+    pause_us(30000);
+    uint64_t area = slot()->area_sm_ns, time = slot()->gpu_time_ns;
+    OK(cuGraphLaunch(exec, stream));
+    OK(cuStreamSynchronize(stream));
+    pause_us(30000);
+    CHECK(slot()->gpu_time_ns > time);
+    CHECK(slot()->area_sm_ns - area == 132 * (slot()->gpu_time_ns - time));
+}
+
 /* What is metered while another stream captures must not enter the capture. */
 static void other_streams_work_while_one_captures(void)
 {
@@ -147,5 +176,6 @@ static void a_capture_that_fails_counts_as_ended(void)
 MAIN(CASE(graph_launches_are_gated_and_charged),
      CASE(a_graph_on_more_sms_than_granted_pays_with_time),
      CASE(a_graph_captured_on_a_partition_costs_what_it_uses),
+     CASE(a_large_cooperative_launch_can_be_captured),
      CASE(a_stream_that_captures_is_never_moved), CASE(other_streams_work_while_one_captures),
      CASE(a_capture_that_fails_counts_as_ended))

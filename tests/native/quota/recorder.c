@@ -66,6 +66,10 @@ static CUresult answer(const char *name, const uint64_t *words)
             *(uint64_t *)words[0] = handles += 64;
     if (strncmp(name, "cuStreamEndCapture", 18) == 0)
         *(uint64_t *)words[1] = handles += 64;
+    /* A cluster that fits nowhere but on the largest partition, which is asked second. */
+    static unsigned clusters;
+    if (strncmp(name, "cuLaunchKernelEx", 16) == 0 && words[1] == CLUSTER_FUNCTION)
+        return ++clusters % 2 ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
     if (strncmp(name, "cuEventRecord", 13) == 0)
         recorded_at[PLACE(words[0])] = record.total;
     if (strncmp(name, "cuStreamIsCapturing", 19) == 0)

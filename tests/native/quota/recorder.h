@@ -23,6 +23,7 @@ struct record {
 typedef struct record *(*record_type)(void);
 
 #define SM_COUNT 132
+#define CLUSTER_FUNCTION 0x912000ull /* its launches fail the first time */
 
 #define MAP0(m)
 #define MAP1(m, a) m(a)
