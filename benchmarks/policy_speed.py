@@ -115,16 +115,23 @@ def _obeyed(service: Service, action: Place | Resize | SetScale) -> Service:
 
 
 def timed(services: int, gpus: int, ticks: int) -> tuple[float, np.ndarray, float]:
-    """Return (ms of the tick that places all, ms of the later ticks, actions a tick)."""
+    """Return (ms of the tick that places all, ms of later ticks, actions a tick).
+
+    Later ticks are timed twice: as they came, and the least of three, which leaves out what
+    other programs on the machine cost us but also capacities that were not remembered yet.
+    """
     settings, latency = PolicySettings(), load_table()
     fleet, state = Fleet(services, gpus, seed=1), State()
     spent, actions = [], 0
     for tick in range(ticks + 60):
         seen = fleet.observe(tick)
         gc.collect() if tick % 50 == 0 else None
-        began = time.process_time()
-        decision = decide(state, seen, settings, latency)
-        spent.append(1000.0 * (time.process_time() - began))
+        tries = []
+        for _ in range(3):  # a pure function may be asked again
+            began = time.process_time()
+            decision = decide(state, seen, settings, latency)
+            tries.append(1000.0 * (time.process_time() - began))
+        spent.append((tries[0], min(tries)))
         state = decision.state
         fleet.obey(decision.plan)
         if tick >= 60:
@@ -143,16 +150,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ticks", type=int, default=150)
     args = parser.parse_args()
-    print(
-        "| services | GPUs | median ms | p99 ms | us a service (median) | actions a tick | place all ms |"
+    print("CPU time; the first two columns of times as they came, the next two least of three.\n")
+    head = (
+        "services | GPUs | median ms | p99 ms | median ms | p99 ms | us a service | actions a tick"
     )
-    print("|---|---|---|---|---|---|---|")
+    print(f"| {head} | place all ms |\n|{'---|' * 9}")
     for services, gpus in ((1, 1), (10, 4), (100, 25), (300, 75), (1000, 250), (3000, 750)):
         first, spent, actions = timed(services, gpus, args.ticks)
-        median, p99 = np.percentile(spent, [50, 99])
+        (median, p99), (least, least99) = np.percentile(spent, [50, 99], axis=0).T
         print(
-            f"| {services} | {gpus} | {median:.2f} | {p99:.2f} | {1000 * median / services:.1f} "
-            f"| {actions:.1f} | {first:.1f} |",
+            f"| {services} | {gpus} | {median:.2f} | {p99:.2f} | {least:.2f} | {least99:.2f} "
+            f"| {1000 * least / services:.1f} | {actions:.1f} | {first:.1f} |",
             flush=True,
         )
 

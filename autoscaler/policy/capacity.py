@@ -246,15 +246,10 @@ def _useful(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     return tuple(chosen)
 
 
-@lru_cache(maxsize=16384)
-def _ladder(
-    key: _Key,
-    geometry: GpuGeometry,
-    bounds: tuple[int, int, bool],
-    settings: PolicySettings,
-    pool: int,
-) -> Ladder:
-    return Ladder(key, geometry, bounds, settings, pool)
+# Settings and model are known by identity: hashing dozens of settings for every service of every
+# tick took longer than the rest of a decision. Being kept here, they cannot be replaced by others.
+_ladders: dict[tuple[object, ...], tuple[PolicySettings, LatencyModel, Ladder]] = {}
+_LADDERS_KEPT = 16384
 
 
 def ladder(
@@ -266,8 +261,19 @@ def ladder(
 ) -> Ladder:
     """Return the pieces a service may hold when ``pool`` replicas share its load.
 
-    The latency model must be hashable (by identity is enough): answers are remembered.
+    Answers are remembered by the identity of settings and model, which never change.
     """
-    key = _Key(latency, service.served_model, geometry.product, service.batch, service.slo)
-    bounds = (service.min_sm, service.max_sm, service.exclusive)
-    return _ladder(key, geometry, bounds, settings, max(1, min(pool, POOL_LIMIT)))
+    pool = max(1, min(pool, POOL_LIMIT))
+    slo, bounds = service.slo, (service.min_sm, service.max_sm, service.exclusive)
+    key = (
+        id(settings), id(latency), service.served_model, service.batch, slo.latency_ms,
+        slo.percentile, geometry.product, geometry.sm_count, geometry.sm_group_size, bounds, pool,
+    )  # fmt: skip
+    known = _ladders.get(key)
+    if known is None:
+        if len(_ladders) >= _LADDERS_KEPT:
+            _ladders.clear()
+        asked = _Key(latency, service.served_model, geometry.product, service.batch, slo)
+        book = Ladder(asked, geometry, bounds, settings, pool)
+        known = _ladders[key] = settings, latency, book
+    return known[2]

@@ -8,6 +8,9 @@ from .ledger import Held, Owner, Room
 from .observation import Replica
 from .plan import Because, Place, Reason
 
+# Those with most room come first; beyond so many the search costs more than it finds.
+_ROOMS_TRIED = 32
+
 
 def place_gated(desk: Desk, view: View) -> None:
     """Give every gated replica a piece, sized for its share of the load that is to come."""
@@ -41,6 +44,7 @@ def find_room(desk: Desk, view: View, rps: float, pool: int) -> tuple[Room, Piec
         return room.gpu.uuid in siblings, -room.free_area
 
     best: tuple[Room, Piece] | None = None
+    tried = 0
     # The sort is stable and the rooms come by UUID, so that the first of equals is always the same.
     for room in sorted(desk.usable, key=liked):
         if not _admits(desk, view, room):
@@ -52,6 +56,9 @@ def find_room(desk: Desk, view: View, rps: float, pool: int) -> tuple[Room, Piec
             return room, piece
         if best is None or piece.rps > best[1].rps:
             best = room, piece
+        tried += 1
+        if tried >= _ROOMS_TRIED:
+            break
     return best
 
 

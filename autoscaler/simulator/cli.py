@@ -159,6 +159,7 @@ def _compare(args: argparse.Namespace) -> int:
         load_trace(argument)
     Physics(work.model, work.batch, 0, work.world.truth_spread)
     args.out.mkdir(parents=True, exist_ok=True)
+    results = compare.ResultsFile(args.out / "results.csv")
     todo = compare.tasks(args.traces, args.policies, args.objectives, args.seeds, work)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -166,11 +167,11 @@ def _compare(args: argparse.Namespace) -> int:
         bar = progress.add_task("runs", total=len(todo))
 
         def done(row: compare.Row, took_s: float) -> None:
+            results.add(row)
             what = f"{row.policy} {row.trace} {row.objective:g}x seed {row.seed}: {took_s:.1f} s"
             progress.update(bar, advance=1, description=what)
 
         rows = compare.run_all(todo, min(args.jobs, len(todo)), done)
-    compare.write(rows, args.out / "results.csv")
     about = (
         f"{work.model} at batch {work.batch}, objectives at p{work.percentile}, "
         f"{work.gpus} H200s, {args.seeds} seeds."

@@ -153,12 +153,18 @@ def _timed(task: Task) -> tuple[Row, float]:
     return run_task(task), time.perf_counter() - began
 
 
-def write(rows: Iterable[Row], path: Path) -> None:
-    """Write ``results.csv``: a header and one line a run."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([field.name for field in fields(Row)])
-        writer.writerows(_cells(row) for row in rows)
+class ResultsFile:
+    """``results.csv``: a header and one line a run, written at once, so that a stop loses nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerow([field.name for field in fields(Row)])
+
+    def add(self, row: Row) -> None:
+        """Append a run."""
+        with self._path.open("a", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerow(_cells(row))
 
 
 def _cells(row: Row) -> Iterator[str]:

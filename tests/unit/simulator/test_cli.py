@@ -3,6 +3,7 @@ import csv
 
 import pytest
 
+from autoscaler.simulator import compare
 from autoscaler.simulator.cli import add_compare, add_simulate
 from autoscaler.simulator.contenders import POLICIES
 from kserve_has.errors import HasError
@@ -115,3 +116,22 @@ def test_a_bad_trace_leaves_no_half_result(trace, tmp_path):
     with pytest.raises(HasError, match=r"bad\.csv, line 3"):
         run("compare", "--traces", trace, bad, "--out", out, "--seeds", "1")
     assert not out.exists()
+
+
+def test_a_stop_loses_no_run_that_was_done(trace, tmp_path, monkeypatch):
+    done = compare.run_task
+
+    def stopped(task):
+        if task.policy == "fast":
+            raise KeyboardInterrupt
+        return done(task)
+
+    monkeypatch.setattr(compare, "run_task", stopped)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run("compare", "--traces", trace, "--policies", "static", "fast", "--seeds", "1",
+            "--objectives", "3", "--jobs", "1", "--out", out)  # fmt: skip
+    assert [COLUMNS, "static"] == [
+        line.split(",")[0] if i else line
+        for i, line in enumerate((out / "results.csv").read_text().splitlines())
+    ]
