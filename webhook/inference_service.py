@@ -12,6 +12,7 @@ from kserve_has.kube import JsonObject, annotations_of
 
 from .annotations import check_annotations, ours
 from .gpu_requests import gpu_problems, gpu_warnings
+from .mps import service_problems
 
 AUTOSCALER_CLASS: Final = "external"
 STANDARD: Final = "Standard"
@@ -66,6 +67,7 @@ def check_inference_service(service: JsonObject, old: JsonObject | None = None) 
     warnings: list[str] = []
     for path, predictor in predictors:
         problems += [*_replicas(path, predictor), *gpu_problems(path, predictor)]
+        problems += service_problems(path, predictor, annotations)
         warnings += [*_ignored(path, predictor), *gpu_warnings(path, predictor)]
     return Verdict(tuple(problems), tuple(warnings))
 

@@ -16,6 +16,7 @@ from kserve_has.config.webhook import WebhookSettings
 from kserve_has.kube import JsonObject, annotations_of
 
 PERCENTAGE: Final = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
+EXCLUSIVE: Final = "exclusive"
 
 
 def wanted(pod: JsonObject, settings: WebhookSettings) -> bool:
@@ -45,20 +46,38 @@ def is_client(container: Mapping[str, Any]) -> bool:
 
 
 def problems(pod: JsonObject, container: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence per variable of the user's that cannot be kept."""
-    names = {entry["name"] for entry in container.get("env") or ()}
-    where = f"of {contract.KSERVE_CONTAINER}"
+    """Yield a sentence per variable of the model's container that cannot be kept in a pod."""
+    yield from _wrong(f"of {contract.KSERVE_CONTAINER}", container, _is_exclusive(pod))
+
+
+def service_problems(
+    path: str, predictor: Mapping[str, Any], annotations: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the same for one predictor of a service, before any pod of it is refused."""
+    exclusive = annotations.get(contract.ISOLATION) == EXCLUSIVE
+    for index, container in enumerate(predictor.get("containers") or ()):
+        if container.get("name", contract.KSERVE_CONTAINER) == contract.KSERVE_CONTAINER:
+            yield from _wrong(f"in {path}.containers[{index}]", container, exclusive)
+    # `model` and the older per-framework fields inline one container.
+    for field, value in predictor.items():
+        if isinstance(value, dict) and field != "workerSpec":
+            yield from _wrong(f"in {path}.{field}", value, exclusive)
+
+
+def _wrong(where: str, container: Mapping[str, Any], exclusive: bool) -> Iterator[str]:
+    entries = container.get("env")
+    names = {entry.get("name") for entry in entries} if isinstance(entries, list) else set()
     if PERCENTAGE in names:
         yield (
             f"{PERCENTAGE} {where} fixes the SM partition at start, and no green context can be "
             f"made beside it; remove it and write {contract.MAX_SM_PARTITION}"
         )
-    if _is_exclusive(pod) and contract.ENV_MPS_PIPES in names:
+    if exclusive and contract.ENV_MPS_PIPES in names:
         yield (
             f"{contract.ENV_MPS_PIPES} {where} leads to an MPS daemon, but {contract.ISOLATION} is "
-            "exclusive; remove one of the two"
+            f"{EXCLUSIVE}; remove one of the two"
         )
 
 
 def _is_exclusive(pod: JsonObject) -> bool:
-    return annotations_of(pod).get(contract.ISOLATION) == "exclusive"
+    return annotations_of(pod).get(contract.ISOLATION) == EXCLUSIVE

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -6,6 +7,7 @@ from kserve_has import contract
 from kserve_has.config.webhook import WebhookSettings
 from kserve_has.errors import AnnotationError
 from webhook import __main__ as program
+from webhook.inference_service import check_inference_service, default_inference_service
 from webhook.pod import inject
 
 WITH_MPS = WebhookSettings(mps_pipes="/run/node-mps")
@@ -70,6 +72,35 @@ def test_the_users_own_daemon_is_replaced_by_ours():
 def test_variables_that_would_break_what_was_promised_are_refused(annotations, name, words):
     with pytest.raises(AnnotationError, match=words):
         inject(pod(annotations, env=[{"name": name, "value": "50"}]), WITH_MPS)
+
+
+@pytest.mark.parametrize(
+    ("predictor", "where"),
+    [
+        ({"containers": [{"name": "kserve-container"}]}, "spec.predictor.containers[0]"),
+        ({"model": {"modelFormat": {"name": "onnx"}}}, "spec.predictor.model"),
+        ({"triton": {}}, "spec.predictor.triton"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("isolation", "name"),
+    [("shared", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"), ("exclusive", "CUDA_MPS_PIPE_DIRECTORY")],
+)
+def test_a_service_is_refused_for_what_its_pods_would_be(predictor, where, isolation, name):
+    annotations = {
+        contract.OBJECTIVE_LATENCY: "100ms",
+        contract.SERVED_MODEL: "resnet50",
+        contract.GPU_MEMORY: "4Gi",
+        contract.ISOLATION: isolation,
+    }
+    predictor = copy.deepcopy(predictor)
+    service = {"metadata": {"annotations": annotations}, "spec": {"predictor": predictor}}
+    service["metadata"] = default_inference_service(service)["metadata"]
+    assert () == check_inference_service(service).problems
+    (inner,) = predictor.get("containers") or predictor.values()
+    inner["env"] = [{"name": name, "value": "50"}]
+    (problem,) = check_inference_service(service).problems
+    assert f"{name} in {where} " in problem
 
 
 def test_the_option_overrides_the_setting(monkeypatch, tmp_path):
