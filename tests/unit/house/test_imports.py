@@ -11,6 +11,7 @@ PROGRAMS = (
     "autoscaler.gateway.__main__",
     "webhook.__main__",
     "quota_runtime.agent.__main__",
+    "quota_runtime.agent.mps.__main__",
     "quota_runtime.sidecar.__main__",
     "kserve_has.modelserver.__main__",
 )
