@@ -76,6 +76,7 @@ class Operator:
         output_shape: of its first result, batch first.
         attributes: kernel, stride, padding, dilation, groups of a convolution or pool.
         inputs: indices of the operators it reads, ascending.
+        name: of the operation in torch, such as ``conv2d``.
 
     """
 
@@ -87,6 +88,7 @@ class Operator:
     output_shape: tuple[int, ...]
     attributes: Mapping[str, tuple[int, ...]]
     inputs: tuple[int, ...]
+    name: str = ""
 
 
 def operators_of(
@@ -145,6 +147,7 @@ def _operator(
         output,
         attributes,
         inputs,
+        name,
     )
 
 

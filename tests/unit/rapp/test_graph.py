@@ -4,6 +4,7 @@ torch = pytest.importorskip("torch", reason="tracing a network needs torch")
 from torch import nn
 
 from kserve_has.rapp.graph import operators_of
+from kserve_has.rapp.node_features import KINDS, WIDTH, edges, graph_features, node_features
 
 
 class Branching(nn.Module):
@@ -76,3 +77,28 @@ def test_an_input_that_is_only_viewed_at_first_is_followed():
 
     kinds = [o.kind for o in operators_of(Turned(), torch.rand(3, 2))]
     assert ["linear", "elementwise"] == kinds
+
+
+def test_published_features_come_from_any_network():
+    operators = traced()
+    features = node_features(operators)
+    assert (len(operators), WIDTH) == features.shape == (len(operators), 38)
+    stem, relu, depthwise = features[:3]
+    assert [3, 3, 8, 1, 1, 1, 1, 1, 1, 1, 1, 1] == list(stem[16:28])
+    assert [8, 3, 3, 3] == list(stem[28:32])
+    assert 8 == depthwise[27]
+    assert KINDS[int(stem[:16].argmax())] == "conv2d"
+    assert KINDS[int(relu[:16].argmax())] == "relu"
+    assert [2, 8, 10, 10] == list(relu[28:32])
+
+
+def test_edges_branch_and_join():
+    pairs = set(map(tuple, edges(traced()).T.tolist()))
+    assert {(1, 2), (1, 3), (2, 4), (3, 4)} <= pairs
+
+
+def test_graph_features_count_and_carry_the_profile():
+    found = graph_features(traced(batch=1), [5.0, 4, 3, 2, 1])
+    assert 10 == len(found)
+    assert [1.0, 3, 1, 1] == [found[0], *found[2:5]]
+    assert [5, 4, 3, 2, 1] == list(found[5:])
