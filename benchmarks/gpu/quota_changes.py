@@ -11,7 +11,7 @@ from benchmarks.gpu.quota_parts import Child, PhaseError, Pod, difference
 from benchmarks.gpu.quota_shares import NETWORKS, median
 
 FLIP_S = 0.1
-ROUNDS = 3
+ROUNDS = 12  # short ones in turn, so that a slow moment of the host hits all alike
 
 
 def resize_latency(pod: Pod, child: Child) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def measure(bench: Bench) -> None:
             15,
             lambda mode=mode: changes.live_resize(pods, [a, b], mode, 7 * fast),
         )
-    phase("overhead", 50, lambda: changes.overhead(pods[0], others, a, 0.4 * fast, 1))
+    phase("overhead", 50, lambda: changes.overhead(pods[0], others, a, 0.1 * fast, 1))
     phase("area", 40, lambda: shares.area(pods[0], a, 0.7 * fast, 32))
     phase(
         "launches",
