@@ -148,7 +148,7 @@ static uint64_t longest_batch(const struct has_view *view)
 {
     if (atomic_load_explicit(&has_share_ppm, memory_order_relaxed) >= 1000000u)
         return LONG_BATCH_NS;
-    uint64_t slice = view->max_outstanding_ns / 4;
+    uint64_t slice = view->max_outstanding_ns / 2;
     return slice < 100000u ? 100000u : slice;
 }
 
