@@ -58,9 +58,8 @@ class Credentials:
             self.reread()
         keys = self._configuration.api_key
         token = keys.get("authorization") or keys.get("BearerToken")
-        if not token:
-            return {}
-        return {"Authorization": token if token.startswith("Bearer ") else f"Bearer {token}"}
+        # The loaders disagree on "Bearer ", "bearer " and the bare token.
+        return {"Authorization": f"Bearer {token.strip().rpartition(' ')[2]}"} if token else {}
 
     def reread(self) -> None:
         """Load the credentials again, keeping the old ones when that fails."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +19,7 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Callback = Callable[[EventType, JsonObject], Awaitable[None]]
 FIRST_BACKOFF_S: Final = 0.2
 LONGEST_BACKOFF_S: Final = 10.0
+HASTY_S: Final = 1.0  # a server that ends watches sooner is not asked again at once
 WATCH_TIMEOUT_S: Final = (300, 600)  # spread, so that many watchers do not renew together
 
 log = logging.getLogger(__name__)
@@ -63,12 +65,18 @@ class Informer:
         """Keep the cache current until cancelled."""
         backoff = FIRST_BACKOFF_S
         while True:
+            began = math.inf
             try:
                 resource_version = await self._relist()
                 while True:
+                    began = time.monotonic()
                     resource_version = await self._watch(resource_version)
                     backoff = FIRST_BACKOFF_S
+                    if time.monotonic() - began < HASTY_S:
+                        await asyncio.sleep(FIRST_BACKOFF_S)
             except ApiError as error:
+                if self._heard_at > began:
+                    backoff = FIRST_BACKOFF_S  # it worked until it was cut
                 level = logging.INFO if error.status == 410 else logging.WARNING
                 log.log(level, "%s: listing again in about %.1f s", error, backoff)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.5))

@@ -83,6 +83,54 @@ async def test_a_server_that_fails_for_a_while_is_asked_again(api, client):
         assert held.last_event_age() < 5
 
 
+@pytest.fixture
+def waits(monkeypatch):
+    """The back-offs that an informer wanted, none of which is waited for."""
+    found = []
+    sleep = asyncio.sleep
+
+    async def note(seconds):
+        found.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(informer.asyncio, "sleep", note)
+    monkeypatch.setattr(informer, "FIRST_BACKOFF_S", 0.2)
+    monkeypatch.setattr(informer.random, "uniform", lambda _low, _high: 1.0)
+    return found
+
+
+async def until(predicate):
+    async with asyncio.timeout(5):
+        while not predicate():
+            await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+
+
+async def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_pause(
+    api, client, waits
+):
+    async with followed(client):
+        for _ in range(3):
+            api.events.put_nowait(None)
+        await until(lambda: len(api.watches) == 4)
+    assert waits.count(0.2) >= 3
+
+
+async def test_a_watch_that_worked_until_it_was_cut_is_no_reason_to_wait_longer(api, client, waits):
+    async with followed(client):
+        for count in range(4):
+            api.events.put_nowait(event("BOOKMARK", item("", 7)))
+            api.events.put_nowait(event("ERROR", {"code": 500}))
+            await until(lambda wanted=count + 2: len(api.watches) >= wanted)
+    assert [w for w in waits if w >= 0.2] == [0.2] * 4
+
+
+async def test_a_server_that_stays_away_is_asked_ever_less(api, client, waits):
+    api.answers = [(500, {})] * 4
+    async with followed(client):
+        pass
+    assert [w for w in waits if w >= 0.2][:4] == [0.2, 0.4, 0.8, 1.6]
+
+
 def test_what_an_object_lacks_is_empty():
     found = item("a", 1, "u")
     assert ("u", {}, {}) == (uid_of(found), annotations_of(found), labels_of(found))
