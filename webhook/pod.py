@@ -23,6 +23,11 @@ INJECTED_VERSION: Final = "1"
 LIBRARY_PATH: Final = f"{contract.QUOTA_DIR}/{contract.LIBRARY_FILE}"
 # ld.so takes both as separators.
 _SEPARATORS: Final = str.maketrans(" ", ":")
+_TOLERATIONS: Final[tuple[JsonObject, ...]] = (
+    {"key": contract.NODE_TAINT, "operator": "Equal", "value": "true", "effect": "NoSchedule"},
+    # The usual taint of GPU pools, which a pod tolerates by itself only while it asks for a GPU.
+    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+)
 
 
 def inject(pod: JsonObject, settings: WebhookSettings) -> JsonObject:
@@ -144,15 +149,10 @@ def _run_under_quota(container: dict[str, Any]) -> None:
 def _hold_until_placed(spec: JsonObject) -> None:
     _put(spec.setdefault("schedulingGates", []), {"name": contract.SCHEDULING_GATE})
     spec.setdefault("nodeSelector", {})[contract.NODE_LABEL] = "true"
-    toleration = {
-        "key": contract.NODE_TAINT,
-        "operator": "Equal",
-        "value": "true",
-        "effect": "NoSchedule",
-    }
     tolerations = spec.setdefault("tolerations", [])
-    if toleration not in tolerations:
-        tolerations.append(toleration)
+    for toleration in _TOLERATIONS:
+        if toleration not in tolerations:
+            tolerations.append(dict(toleration))
 
 
 def _volume(settings: WebhookSettings) -> JsonObject:

@@ -203,7 +203,9 @@ def without_ours(pod):
     for field, mine in ours.items():
         spec[field] = [entry for entry in spec.get(field, []) if entry["name"] not in mine]
     spec["tolerations"] = [
-        t for t in spec.get("tolerations", []) if t["key"] != contract.NODE_TAINT
+        t
+        for t in spec.get("tolerations", [])
+        if t["key"] not in (contract.NODE_TAINT, "nvidia.com/gpu")
     ]
     spec["nodeSelector"] = {**spec.get("nodeSelector", {}), contract.NODE_LABEL: ""}
     spec.setdefault("runtimeClassName", "nvidia")

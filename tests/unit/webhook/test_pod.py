@@ -144,10 +144,15 @@ def test_the_pod_waits_at_the_gate_for_a_dedicated_node():
     spec = injected(item)
     assert [{"name": "other"}, {"name": "kserve-has/placement"}] == spec["schedulingGates"]
     assert {"zone": "b", "kserve-has/gpu-node": "true"} == spec["nodeSelector"]
-    (toleration,) = spec["tolerations"]
-    assert ("kserve-has/gpu-node", "Equal", "true", "NoSchedule") == tuple(
-        toleration[key] for key in ("key", "operator", "value", "effect")
-    )
+    assert spec["tolerations"] == [
+        {
+            "key": "kserve-has/gpu-node",
+            "operator": "Equal",
+            "value": "true",
+            "effect": "NoSchedule",
+        },
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+    ]
 
 
 @pytest.mark.parametrize("kind", ["requests", "limits"])
