@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -10,7 +11,6 @@ from tenacity import (
     AsyncRetrying,
     retry_if_exception,
     stop_after_attempt,
-    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -121,12 +121,14 @@ class Applier:
             patch = patches.deletion_cost(pod, victim)
             if patch is not None:
                 await self._patch_pod(pod, patch)
+        patch = patches.scale(_scale_of(action.service, world), action.replicas)
         await self._retried(
             lambda: self._client.patch(
                 DEPLOYMENTS,
                 target.deployment,
-                {"spec": {"replicas": action.replicas}},
+                patch,
                 target.namespace,
+                kind="json",
                 subresource="scale",
             ),
             DEPLOYMENTS,
@@ -155,9 +157,18 @@ class Applier:
     async def _retried(
         self, request: Callable[[], Awaitable[JsonObject]], resource: Resource
     ) -> None:
+        deadline_s = self._settings.write_deadline_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._until_written(request, resource)
+        except TimeoutError:
+            raise ApiError(0, "Timeout", f"no answer within {deadline_s:g} s", "write") from None
+
+    async def _until_written(
+        self, request: Callable[[], Awaitable[JsonObject]], resource: Resource
+    ) -> None:
         attempts = AsyncRetrying(
-            stop=stop_after_attempt(self._settings.write_attempts)
-            | stop_after_delay(self._settings.write_deadline_s),
+            stop=stop_after_attempt(self._settings.write_attempts),
             wait=wait_random_exponential(multiplier=0.05, max=0.5),
             retry=retry_if_exception(lambda e: isinstance(e, ApiError) and e.retriable),
             reraise=True,
@@ -167,6 +178,10 @@ class Applier:
                 if not self._may_write():
                     raise ApiError(403, "NotLeading", "the lease ran out", "write")
                 self._written(resource, await request())
+
+
+def _scale_of(service: str, world: World) -> int:
+    return next((s.scale for s in world.observation.services if s.name == service), 0)
 
 
 def touched(action: Action, world: World) -> set[str]:

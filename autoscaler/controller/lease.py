@@ -52,9 +52,11 @@ class Leadership:
         while True:
             was = self.held()
             try:
-                await self.attempt()
-            except ApiError as error:
-                log.warning("lease: %s", error)
+                # An answer that takes longer would come too late for the next attempts.
+                async with asyncio.timeout(self._settings.lease_duration_s / 4):
+                    await self.attempt()
+            except (ApiError, TimeoutError) as error:
+                log.warning("lease: %s", error or "no answer in time")
             if self.held() != was:
                 log.info("%s is %s", self._identity, "leading" if self.held() else "following")
             await asyncio.sleep(self._settings.lease_renew_s)

@@ -57,6 +57,16 @@ def deletion_cost(pod: JsonObject, victim: bool) -> Patch | None:
     return [*_same_object(pod), *_annotations({contract.POD_DELETION_COST: cost})]
 
 
+def scale(seen: int, replicas: int) -> Patch:
+    """Return the patch of a Scale that holds only while the count is what was seen.
+
+    A leader that was held up must not undo what its successor decided. A count of 0 is not
+    written in a Scale, so it cannot be tested.
+    """
+    known = [{"op": "test", "path": "/spec/replicas", "value": seen}] if seen > 0 else []
+    return [*known, _add("/spec/replicas", replicas)]
+
+
 def _allocation(allocation: Allocation, epoch: int) -> dict[str, str]:
     return {
         contract.GPU_UUID: allocation.gpu_uuid,
@@ -73,13 +83,11 @@ def _bound_to(affinity: JsonObject | None, node: str) -> JsonObject:
     found = dict(affinity or {})
     of_node = dict(found.get("nodeAffinity") or {})
     required = of_node.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    # Terms are alternatives: the host must be in each, or one would let the pod go elsewhere.
+    # Terms are alternatives: the node must be in each, or one would let the pod go elsewhere.
     terms = required.get("nodeSelectorTerms") or [{}]
-    host = {"key": contract.HOSTNAME_LABEL, "operator": "In", "values": [node]}
-    bound = [
-        {**term, "matchExpressions": [*(term.get("matchExpressions") or []), host]}
-        for term in terms
-    ]
+    # By name: the hostname label differs from it on some clouds.
+    named = {"key": "metadata.name", "operator": "In", "values": [node]}
+    bound = [{**term, "matchFields": [*(term.get("matchFields") or []), named]} for term in terms]
     of_node["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": bound}
     found["nodeAffinity"] = of_node
     return found

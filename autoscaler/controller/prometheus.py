@@ -86,6 +86,20 @@ class TrafficReader:
             history.extend(points, keep_s, gauge=name == WAITING)
         for cluster in [c for c in self._histories if c not in seen]:
             del self._histories[cluster]
+        for gateways in self._histories.values():
+            _forget_gone(gateways, keep_s)
+
+
+def _forget_gone(gateways: dict[str, dict[str, History]], keep_s: float) -> None:
+    """Drop gateways that the others have outlived by more than what is kept."""
+    newest = {
+        instance: max((h.points[-1][0] for h in of_one.values() if h.points), default=-math.inf)
+        for instance, of_one in gateways.items()
+    }
+    last = max(newest.values(), default=-math.inf)
+    for instance, at in newest.items():
+        if at < last - keep_s:
+            del gateways[instance]
 
 
 def _brief(error: Exception) -> str:

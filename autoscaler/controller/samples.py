@@ -20,6 +20,8 @@ from ..policy.observation import Traffic
 Point = tuple[float, float]  # (wall-clock seconds, value)
 Bucket = tuple[float, float]  # (upper edge in milliseconds, requests at or below it)
 
+SILENT_S: Final = 3.0  # three scrapes
+
 # Sign with which each of Envoy's cluster counters enters the number of requests that arrived.
 BEGUN: Final = "envoy_cluster_upstream_rq_total"
 WAITING: Final = "envoy_cluster_upstream_rq_pending_active"
@@ -125,9 +127,18 @@ def arrivals(
 
 
 def newest_sample(gateways: Iterable[Mapping[str, History]]) -> float | None:
-    """Return the wall-clock time of the newest sample, None when there is none."""
-    times = [h.points[-1][0] for histories in gateways for h in histories.values() if h.points]
-    return max(times, default=None)
+    """Return the wall-clock time up to which every living gateway is known, None without any.
+
+    Gateways are scraped at different moments: until the later ones are, the sum is too low. One
+    that has been silent for three seconds longer than another is taken for dead.
+    """
+    times = [
+        max(h.points[-1][0] for h in histories.values() if h.points)
+        for histories in gateways
+        if any(h.points for h in histories.values())
+    ]
+    last = max(times, default=0.0)
+    return min((at for at in times if at > last - SILENT_S), default=None)
 
 
 def traffic(

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from autoscaler.controller.apply import Applier
@@ -38,10 +40,10 @@ class Cluster:
         self.api.requests.clear()
         return self
 
-    async def apply(self, *actions):
+    async def apply(self, *actions, settings=SETTINGS):
         applier = Applier(
             self.api,
-            SETTINGS,
+            settings,
             lambda: self.leading,
             lambda resource, item: self.written.append((resource, item)),
         )
@@ -137,6 +139,27 @@ async def test_an_api_server_that_stays_away_ends_the_action_not_the_loop(cluste
     cluster.api.refuse = refusing("a", status=503)
     assert await cluster.apply(resize("a", make.piece(1))) == [Outcome.FAILED]
     assert len(cluster.api.requests) == SETTINGS.write_attempts
+
+
+async def test_a_server_that_hangs_ends_the_action_in_time(cluster, make, monkeypatch):
+    await cluster.start([*two(make)])
+
+    async def never(*_words, **_options):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(cluster.api, "patch", never)
+    async with asyncio.timeout(2):
+        hurried = ControllerSettings(write_deadline_s=0.1)
+        outcomes = await cluster.apply(resize("a", make.piece(1)), settings=hurried)
+    assert outcomes == [Outcome.FAILED]
+
+
+async def test_a_count_that_somebody_else_has_changed_is_left_alone(cluster, make):
+    await cluster.start([*two(make)])
+    merge = {"spec": {"replicas": 5}}
+    await cluster.api.patch(DEPLOYMENTS, "shop-predictor", merge, "default", subresource="scale")
+    assert await cluster.apply(SetScale("default/shop", 3, (), WHY)) == [Outcome.LOST_RACE]
+    assert await cluster.scale() == 5
 
 
 async def test_a_pod_changed_meanwhile_is_a_lost_race(cluster, make):

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from autoscaler.controller.fake_api import FakeApi
@@ -111,6 +113,26 @@ async def test_of_two_that_try_at_once_one_leads(api, clock, verb):
     slower = contender(api, "b", clock)
     assert not await slower.attempt()
     assert not slower.held()
+
+
+async def test_an_api_server_that_hangs_does_not_stop_the_attempts(clock):
+    class Hanging:
+        def __init__(self):
+            self.asked = 0
+
+        async def get(self, *_words):
+            self.asked += 1
+            await asyncio.Event().wait()
+
+    api = Hanging()
+    settings = ControllerSettings(lease_duration_s=2, lease_renew_s=0.1)
+    task = asyncio.create_task(Leadership(api, "a", settings, clock=clock).run())
+    try:
+        async with asyncio.timeout(5):
+            while api.asked < 2:
+                await asyncio.sleep(0.05)
+    finally:
+        task.cancel()
 
 
 async def test_an_api_server_that_does_not_answer_is_no_reason_to_lead(api, clock):

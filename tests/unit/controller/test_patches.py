@@ -49,8 +49,8 @@ async def test_a_placement_is_one_patch_with_gate_node_and_allocation(make):
     pod["spec"]["schedulingGates"].append({"name": "somebody/else"})
     after = await patched(pod, patches.place(pod, "gpu-node-1", make.piece(), 30.0))
     terms = after["spec"]["affinity"]["nodeAffinity"][REQUIRED]["nodeSelectorTerms"]
-    host = {"key": contract.HOSTNAME_LABEL, "operator": "In", "values": ["gpu-node-1"]}
-    assert terms == [{"matchExpressions": [host]}]
+    named = {"key": "metadata.name", "operator": "In", "values": ["gpu-node-1"]}
+    assert terms == [{"matchFields": [named]}]
     assert after["spec"]["schedulingGates"] == [{"name": "somebody/else"}]
     assert allocation_of(after["metadata"]["annotations"]) == make.piece()
     assert epoch_of(after["metadata"]["annotations"]) == 1
@@ -72,8 +72,8 @@ def test_a_placement_keeps_every_alternative_of_the_users_own_affinity(make):
         if o["path"] == "/spec/affinity"
     ]
     terms = affinity["nodeAffinity"][REQUIRED]["nodeSelectorTerms"]
-    assert [term["matchExpressions"][0] for term in terms] == [zone, disk]
-    assert all(term["matchExpressions"][1]["values"] == ["n"] for term in terms)
+    assert [term["matchExpressions"] for term in terms] == [[zone], [disk]]
+    assert all(term["matchFields"][0]["values"] == ["n"] for term in terms)
     assert affinity["podAntiAffinity"] == {}
     assert pod == before
 

@@ -62,6 +62,18 @@ def test_gateways_add_up_each_over_its_own_time():
     assert rates == [10.0, 15.0]
 
 
+def test_seconds_are_told_only_when_every_gateway_was_asked():
+    early = counted(*range(0, 300, 50), start=100.0)
+    late = counted(*range(0, 300, 50), start=99.2)
+    assert [rate for _, rate in arrivals([early, late], 105.0, 60)][-4:] == [100.0] * 4
+
+
+def test_a_gateway_that_is_gone_holds_nobody_up():
+    living, gone = counted(*range(0, 3000, 50)), counted(0, 50)
+    found = arrivals([living, gone], 160.0, 5)
+    assert [rate for _, rate in found] == [50.0] * 5
+
+
 def test_no_rate_is_invented_before_the_first_sample():
     assert arrivals([counted(7)], 100.0, 60) == ()
     assert arrivals([], 100.0, 60) == ()
