@@ -63,7 +63,8 @@ KSERVE_AUTOSCALER_CLASS: Final = "serving.kserve.io/autoscalerClass"
 KSERVE_DEPLOYMENT_MODE: Final = "serving.kserve.io/deploymentMode"
 KSERVE_ISVC_LABEL: Final = "serving.kserve.io/inferenceservice"
 KSERVE_CONTAINER: Final = "kserve-container"
-KSERVE_HTTP_PORT: Final = 8080
+KSERVE_HTTP_PORT: Final = 8080  # where a container that names no port is expected
+LONGEST_TIMEOUT_S: Final = 3600  # of spec.predictor.timeout
 KSERVE_GROUP: Final = "serving.kserve.io"
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 

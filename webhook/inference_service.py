@@ -18,6 +18,8 @@ AUTOSCALER_CLASS: Final = "external"
 STANDARD: Final = "Standard"
 # KServe still accepts the name that Standard had before 0.16 and rewrites it.
 STANDARD_NAMES: Final = (STANDARD, "RawDeployment")
+# KServe's components before and beside the predictor.
+_HELPERS: Final = ("transformer", "explainer")
 _IGNORED: Final = ("scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling")
 
 
@@ -63,10 +65,11 @@ def check_inference_service(service: JsonObject, old: JsonObject | None = None) 
     annotations = annotations_of(service)
     if not ours(annotations):
         return Verdict(tuple(misplaced))
-    problems = [*check_annotations(annotations), *misplaced, *_mode(service)]
+    problems = [*check_annotations(annotations), *misplaced, *_mode(service), *_helpers(service)]
     warnings: list[str] = []
     for path, predictor in predictors:
-        problems += [*_replicas(path, predictor), *gpu_problems(path, predictor)]
+        problems += [*_replicas(path, predictor), *_timeout(path, predictor)]
+        problems += gpu_problems(path, predictor)
         problems += service_problems(path, predictor, annotations)
         warnings += [*_ignored(path, predictor), *gpu_warnings(path, predictor)]
     return Verdict(tuple(problems), tuple(warnings))
@@ -115,6 +118,24 @@ def _replicas(path: str, predictor: Mapping[str, Any]) -> Iterator[str]:
             f"{path}.maxReplicas is {high}, below minReplicas {1 if low is None else low}; "
             f"it takes a whole number from {max(1, low or 0)}, or nothing for no bound"
         )
+
+
+def _timeout(path: str, predictor: Mapping[str, Any]) -> Iterator[str]:
+    found = predictor.get("timeout")
+    if found is not None and not 1 <= found <= contract.LONGEST_TIMEOUT_S:
+        yield (
+            f"{path}.timeout is {found}; it takes whole seconds in "
+            f"1..{contract.LONGEST_TIMEOUT_S}, for example 60"
+        )
+
+
+def _helpers(service: JsonObject) -> Iterator[str]:
+    for field in _HELPERS:
+        if (service.get("spec") or {}).get(field):
+            yield (
+                f"spec.{field} would get no requests: the gateway of kserve-has sends them to the "
+                "predictor's replicas; remove it and do its work in the predictor or the client"
+            )
 
 
 def _ignored(path: str, predictor: Mapping[str, Any]) -> Iterator[str]:

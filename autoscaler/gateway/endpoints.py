@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from kserve_has import contract
@@ -44,7 +45,7 @@ def endpoint(pod: JsonObject) -> Endpoint | None:
     in_force = contract.IN_FORCE in notes
     if not address or not in_force or not is_ready(pod) or is_terminating(pod):
         return None
-    return Endpoint(address, _capacity(notes.get(contract.CAPACITY_RPS)))
+    return Endpoint(address, _capacity(notes.get(contract.CAPACITY_RPS)), _port(pod))
 
 
 def _backend(target: Target, pods: Sequence[JsonObject]) -> Backend:
@@ -63,12 +64,22 @@ def _concurrency(target: Target) -> int:
 
 
 def _timeout_s(target: Target, settings: GatewaySettings) -> float:
-    own = target.predictor.get("timeout")
-    return float(own) if own else settings.request_timeout_s
+    own = target.predictor.get("timeout") or 0
+    # Envoy refuses the routes of all services for one duration that it does not take.
+    return float(min(own, contract.LONGEST_TIMEOUT_S)) if own > 0 else settings.request_timeout_s
 
 
 def _capacity(text: str | None) -> float | None:
     try:
-        return float(text) if text is not None else None
+        found = float(text) if text is not None else math.nan
     except ValueError:
         return None
+    return found if math.isfinite(found) and found >= 0 else None
+
+
+def _port(pod: JsonObject) -> int:
+    """Return the port of KServe's own Service: the first of the model's container."""
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        if container.get("name") == contract.KSERVE_CONTAINER and container.get("ports"):
+            return int(container["ports"][0]["containerPort"])
+    return contract.KSERVE_HTTP_PORT

@@ -29,6 +29,7 @@ _PREVIOUS_HOSTS: Final = (
 # request looks for another one.
 _CHOICES: Final = 4
 _CHOICES_AGAIN: Final = 200
+_HEAVIEST: Final = 1_000_000
 
 # About 15 % apart around the objectives people set (20 ms..1 s), coarser outside.
 LATENCY_BUCKETS_MS: Final = (
@@ -66,11 +67,13 @@ class Endpoint:
     Attributes:
         address: pod IP.
         capacity_rps: requests per second the autoscaler expects of it; None when not yet said.
+        port: where its model's container listens.
 
     """
 
     address: str
     capacity_rps: float | None
+    port: int = contract.KSERVE_HTTP_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def endpoints(backend: Backend, settings: GatewaySettings) -> Resource:
     """Return the EDS answer of one backend: addresses with weights by capacity."""
     members = [
         {
-            "endpoint": {"address": _address(e.address, contract.KSERVE_HTTP_PORT)},
+            "endpoint": {"address": _address(e.address, e.port)},
             "load_balancing_weight": weight(e.capacity_rps, settings),
         }
         for e in sorted(backend.endpoints, key=lambda e: e.address)
@@ -163,8 +166,11 @@ def endpoints(backend: Backend, settings: GatewaySettings) -> Resource:
 
 
 def weight(capacity_rps: float | None, settings: GatewaySettings) -> int:
-    """Return Envoy's whole-numbered weight of a capacity, at least 1."""
-    return max(1, round((capacity_rps or 0.0) * settings.weight_per_rps))
+    """Return Envoy's whole-numbered weight of a capacity: 1 to a million.
+
+    Envoy refuses endpoints whose weights add up to more than 32 bits hold.
+    """
+    return max(1, round(min((capacity_rps or 0.0) * settings.weight_per_rps, _HEAVIEST)))
 
 
 def _answer(kind: str, resources: Sequence[Mapping[str, Any]]) -> Resource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..contract import LONGEST_TIMEOUT_S
 from .fields import setting
 
 
@@ -21,7 +22,7 @@ class GatewaySettings:
         60.0,
         unit="s",
         low=0.1,
-        high=3600,
+        high=LONGEST_TIMEOUT_S,
         why="an answer later than a minute helps nobody; spec.predictor.timeout overrides it",
     )
     connect_timeout_s: float = setting(

@@ -50,7 +50,7 @@ def test_a_pod_without_an_address_gets_none():
     assert endpoint(pod("")) is None
 
 
-@pytest.mark.parametrize("capacity", [None, "much"])
+@pytest.mark.parametrize("capacity", [None, "much", "nan", "inf", "-inf", "-1"])
 def test_a_pod_of_unknown_capacity_gets_some(capacity):
     assert endpoint(pod("10.244.1.2", capacity)) == Endpoint("10.244.1.2", None)
 
@@ -89,3 +89,37 @@ def test_concurrency_and_timeout_come_from_the_service():
     assert (route.timeout_s, route.backends[0].concurrency) == (7.0, 4)
     ((route,)) = routes([isvc(**{contract.CONCURRENCY: "many"})], [], SETTINGS)
     assert (route.timeout_s, route.backends[0].concurrency) == (SETTINGS.request_timeout_s, 1)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "taken_s"),
+    [(0, 60.0), (-5, 60.0), (-(10**18), 60.0), (1, 1.0), (3600, 3600.0), (10**16, 3600.0)],
+)
+def test_no_timeout_of_one_service_makes_routes_that_envoy_refuses(timeout, taken_s):
+    of_service = isvc()
+    of_service["spec"]["predictor"]["timeout"] = timeout
+    ((route,)) = routes([of_service], [], SETTINGS)
+    assert route.timeout_s == taken_s
+
+
+@pytest.mark.parametrize(
+    ("containers", "port"),
+    [
+        ([], 8080),
+        ([{"name": "kserve-container"}], 8080),
+        ([{"name": "kserve-container", "ports": [{"containerPort": 8000}]}], 8000),
+        (
+            [
+                {"name": "logger", "ports": [{"containerPort": 9081}]},
+                {
+                    "name": "kserve-container",
+                    "ports": [{"containerPort": 8000}, {"containerPort": 8001}],
+                },
+            ],
+            8000,
+        ),
+    ],
+)
+def test_requests_go_to_the_first_port_of_the_models_container(containers, port):
+    replica = {**pod("10.244.1.2"), "spec": {"containers": containers}}
+    assert endpoint(replica).port == port

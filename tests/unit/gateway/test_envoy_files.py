@@ -35,6 +35,17 @@ def test_weights_are_capacities_in_tenths_of_a_request_and_at_least_one():
     assert weights == [123, 1, 1, 1]
 
 
+def test_weights_of_any_capacity_add_up_within_what_envoy_takes():
+    assert 1000 * envoy_config.weight(1e300, SETTINGS) < 2**32
+
+
+def test_a_replica_is_reached_at_its_own_port():
+    backend = Backend("default/shop", 100, 1, (Endpoint("10.244.1.2", None, 8000),))
+    (assignment,) = envoy_config.endpoints(backend, SETTINGS)["resources"]
+    (member,) = assignment["endpoints"][0]["lb_endpoints"]
+    assert member["endpoint"]["address"]["socket_address"]["port_value"] == 8000
+
+
 def test_endpoints_are_sorted_so_that_equal_sets_make_equal_files():
     backend = route().backends[0]
     (assignment,) = envoy_config.endpoints(backend, SETTINGS)["resources"]

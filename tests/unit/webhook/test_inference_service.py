@@ -190,6 +190,27 @@ def test_an_update_of_ours_is_checked_like_a_creation(part):
     assert 1 == len(problems(new, old=old))
 
 
+@pytest.mark.parametrize("timeout", [0, -5, 3601, 10**16])
+def test_a_timeout_that_the_gateway_cannot_keep_is_refused(timeout):
+    (problem,) = problems(with_predictor(timeout=timeout))
+    assert f"spec.predictor.timeout is {timeout}; it takes whole seconds in 1..3600" in problem
+    (problem,) = problems(service(canary=[{"predictor": {"name": "b", "timeout": timeout}}]))
+    assert problem.startswith("spec.canary[0].predictor.timeout")
+
+
+@pytest.mark.parametrize("timeout", [1, 3600])
+def test_a_timeout_that_the_gateway_keeps_is_accepted(timeout):
+    assert () == problems(with_predictor(timeout=timeout))
+
+
+@pytest.mark.parametrize("part", ["transformer", "explainer"])
+def test_what_the_gateway_would_pass_by_is_refused(part):
+    item = service(**{part: {"containers": [{"name": "kserve-container"}]}})
+    (problem,) = problems(item)
+    assert problem.startswith(f"spec.{part} would get no requests: the gateway")
+    assert () == problems(service({}, **{part: {}}))
+
+
 def test_everything_wrong_with_a_service_is_told_at_once():
     item = with_predictor(minReplicas=-1, workerSpec={"a": 1})
     item["metadata"]["annotations"] |= {
