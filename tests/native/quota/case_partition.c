@@ -97,6 +97,8 @@ static void the_null_stream_keeps_its_rules_on_a_partition(void)
     OK(launch(narrow, b));
     OK(cuCtxSynchronize());
     resize(HALF, 1000);
+    for (int i = 0; i < 5; i++) /* the host may be held up for some milliseconds */
+        OK(launch(narrow, a));
     CUevent begin = record(a);
     OK(launch(narrow, a));
     OK(launch(narrow, NULL));
@@ -172,7 +174,7 @@ static void a_cooperative_launch_that_does_not_fit_runs_on_the_most(void)
     CUevent begin = record(stream);
     OK(cuLaunchCooperativeKernel(wide, blocks, 1, 1, 256, 1, 1, 0, stream, NULL));
     CUevent end = record(stream);
-    CHECK_NEAR(between_ns(begin, end), MS, 0.1 * MS);
+    CHECK(between_ns(begin, end) > 0.99 * MS && between_ns(begin, end) < 0.95 * HALF_MS);
     OK(cuStreamSynchronize(stream));
     pause_us(30000);
     /* Charged for all the SMs it ran on. */

@@ -83,7 +83,7 @@ def test_a_write_that_never_ends_keeps_the_last_limits_and_its_end_is_noticed(po
     assert shares([worker], "eager", 400)[0] < GOOD + 0.05
     assert pod.slot().faults >= 1
     change(pod, fields(), seq_step=1)
-    assert shares([worker], "eager", 600)[0] > 0.6
+    assert shares([worker], "eager", 600)[0] > 0.4
 
 
 def test_a_writer_that_is_held_up_is_no_fault(pod, start):
@@ -106,7 +106,7 @@ def test_a_block_that_was_never_good_limits_nothing(pod, start):
     change(pod, BAD["another version"])
     pod.wait_in_force = lambda: None
     worker = start(pod)
-    assert shares([worker], "eager", 400)[0] > 0.7
+    assert shares([worker], "eager", 400)[0] > 0.4
 
 
 def test_a_bitmap_of_other_groups_than_the_gpu_has_falls_back_to_time(pod, start):
