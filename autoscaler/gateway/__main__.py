@@ -58,9 +58,9 @@ async def _run(kubeconfig: Path | None, folder: Path, settings: GatewaySettings)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     files = XdsFiles(folder.resolve(), settings)
-    if not files.exists():
-        files.write(())
-    files.write_bootstrap()
+    if files.exists():
+        # Envoy may go on from what is there; a first one waits until the cluster has been heard.
+        files.write_bootstrap()
     async with KubeClient(kubeconfig, user_agent="kserve-has-gateway") as client:
         await feed(client, files, settings)
 

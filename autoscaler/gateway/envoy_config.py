@@ -14,6 +14,8 @@ from typing import Any, Final
 from kserve_has import contract
 from kserve_has.config.gateway import GatewaySettings
 
+from .envoy_guards import overload, whole_requests
+
 Resource = dict[str, Any]
 
 _TYPES: Final = "type.googleapis.com/"
@@ -123,6 +125,7 @@ def bootstrap(settings: GatewaySettings, xds_dir: str) -> Resource:
         "admin": {"address": _address(settings.admin_address, contract.GATEWAY_ADMIN_PORT)},
         "dynamic_resources": {"cds_config": _from_file(f"{xds_dir}/cds.json")},
         "static_resources": {"listeners": [_listener(settings, xds_dir)]},
+        "overload_manager": overload(settings),
         # A scrape sees histograms as of the last flush; Envoy's five seconds would blind us.
         "stats_flush_interval": f"{settings.stats_flush_s}s",
         "stats_config": {
@@ -204,12 +207,16 @@ def _listener(settings: GatewaySettings, xds_dir: str) -> Resource:
         "@type": _HCM,
         "stat_prefix": "gateway",
         "strip_any_host_port": True,
+        "request_timeout": f"{settings.upload_timeout_s}s",
         "drain_timeout": f"{settings.drain_s}s",
         "rds": {
             "route_config_name": "gateway",
             "config_source": _from_file(f"{xds_dir}/rds.json"),
         },
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+        "http_filters": [
+            whole_requests(settings),
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}},
+        ],
     }
     chain = {"filters": [{"name": "envoy.http_connection_manager", "typed_config": manager}]}
     return {

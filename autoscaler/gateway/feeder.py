@@ -31,10 +31,14 @@ async def feed(client: KubeClient, files: XdsFiles, settings: GatewaySettings) -
         # Half a picture would take away endpoints that a former process had written.
         await isvcs.synced()
         await pods.synced()
+        started = False
         while True:
             changed.clear()
             found = routes(isvcs.objects.values(), pods.objects.values(), settings)
             written = files.write(found)
+            if not started:
+                files.write_bootstrap()
+                started = True
             if written:
                 log.info("wrote %d files for %d services", written, len(found))
             await changed.wait()

@@ -25,6 +25,29 @@ class GatewaySettings:
         high=LONGEST_TIMEOUT_S,
         why="an answer later than a minute helps nobody; spec.predictor.timeout overrides it",
     )
+    upload_timeout_s: float = setting(
+        30.0,
+        unit="s",
+        low=0.1,
+        high=LONGEST_TIMEOUT_S,
+        why="a request whose last byte has not come by then is answered 408: its client is stuck",
+    )
+    max_request_bytes: int = setting(
+        32 * 2**20,
+        unit="bytes",
+        low=1024,
+        high=2**31,
+        why="the gateway holds a request until its last byte is there, so that a slow upload keeps "
+        "no replica waiting; a larger one is answered 413. 50 images of 224x224 in float32",
+    )
+    max_heap_bytes: int = setting(
+        640 * 2**20,
+        unit="bytes",
+        low=64 * 2**20,
+        high=2**40,
+        why="from here on new requests are answered 503, not all killed with Envoy; the rest of "
+        "the GiB in the manifest is for those whose upload goes on",
+    )
     connect_timeout_s: float = setting(
         0.5,
         unit="s",

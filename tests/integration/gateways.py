@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import shutil
 import socket
 import sys
@@ -26,8 +27,11 @@ CLUSTER = "default/shop"
 class Upstream:
     """A model server at its own loopback address that notes who asked what."""
 
-    def __init__(self, address: str, service_s: float = 0.0) -> None:
+    def __init__(
+        self, address: str, service_s: float = 0.0, port: int = contract.KSERVE_HTTP_PORT
+    ) -> None:
         self.address = address
+        self.port = port
         self.service_s = service_s
         self.served = 0
         self.at_once = 0
@@ -35,11 +39,11 @@ class Upstream:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> "Upstream":
-        app = web.Application()
+        app = web.Application(client_max_size=64 * 2**20)
         app.router.add_route("*", "/{rest:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.address, contract.KSERVE_HTTP_PORT)
+        site = web.TCPSite(self._runner, self.address, self.port)
         await site.start()
         return self
 
@@ -52,6 +56,7 @@ class Upstream:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
+            await request.read()
             await asyncio.sleep(self.service_s)
         finally:
             self.at_once -= 1
@@ -61,14 +66,16 @@ class Upstream:
 class Gateway:
     """A running Envoy and the files it reads."""
 
-    def __init__(self, folder: Path, session: aiohttp.ClientSession) -> None:
-        self.files = XdsFiles(folder, SETTINGS)
+    def __init__(
+        self, folder: Path, session: aiohttp.ClientSession, settings: GatewaySettings = SETTINGS
+    ) -> None:
+        self.files = XdsFiles(folder, settings)
         self.port, self.admin_port = free_port(), free_port()
         self._folder = folder
         self._session = session
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
+    async def start(self, *options: str) -> None:
         bootstrap = self.files.write_bootstrap()
         document = yaml.safe_load(bootstrap.read_text())
         listener = document["static_resources"]["listeners"][0]
@@ -78,6 +85,7 @@ class Gateway:
         log = (self._folder / "envoy.log").open("ab")
         self._process = await asyncio.create_subprocess_exec(
             *(str(ENVOY), "-c", str(bootstrap), "--concurrency", "1", "--disable-hot-restart"),
+            *options,
             stdout=log,
             stderr=log,
         )
@@ -97,6 +105,24 @@ class Gateway:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+    async def terminate(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        await self._process.wait()
+
+    async def upload(self, size: int, sent: bytes = b"") -> asyncio.StreamWriter:
+        """Send the head of a request and a part of its body."""
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = f"POST /v1/models/shop:predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {size}"
+        writer.write(head.encode() + b"\r\n\r\n" + sent)
+        await writer.drain()
+        return writer
+
+    async def post(self, body: bytes) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{self.port}/v1/models/shop:predict"
+        async with self._session.post(url, headers={"Host": HOST}, data=io.BytesIO(body)) as answer:
+            return answer.status, await answer.text()
 
     async def get(self, host: str = HOST) -> tuple[int, str]:
         url = f"http://127.0.0.1:{self.port}/v1/models/shop"

@@ -1,14 +1,16 @@
 """The files the gateway's feeder writes, read by a real Envoy, in front of real HTTP servers."""
 
 import asyncio
+import contextlib
+import dataclasses
 import time
 from collections import Counter
 
 import aiohttp
 import pytest
 
-from autoscaler.gateway import envoy_config
-from autoscaler.gateway.envoy_config import Endpoint
+from autoscaler.gateway import drain, envoy_config
+from autoscaler.gateway.envoy_config import Backend, Endpoint, Route
 from autoscaler.gateway.files import XdsFiles
 
 from .gateways import ENVOY, SETTINGS, Gateway, Upstream, route
@@ -29,6 +31,17 @@ async def gateway(tmp_path, session):
     await gateway.start()
     yield gateway
     await gateway.kill()
+
+
+@contextlib.asynccontextmanager
+async def gateway_with(folder, session, **settings):
+    gateway = Gateway(folder, session, dataclasses.replace(SETTINGS, **settings))
+    gateway.files.write(())
+    await gateway.start()
+    try:
+        yield gateway
+    finally:
+        await gateway.kill()
 
 
 @pytest.fixture
@@ -165,3 +178,128 @@ async def test_every_counter_the_controller_reads_is_exposed(gateway, upstreams)
     }
     of_class = {n for n in exposed if n.endswith(("2xx", "4xx", "5xx"))}
     assert exposed - of_class - {"envoy_cluster_upstream_rq_time"} <= stats
+
+
+@pytest.mark.parametrize("timeout_s", [3600.0, 0.1])
+async def test_the_longest_and_the_shortest_timeout_are_taken(gateway, upstreams, timeout_s):
+    only = upstreams[0]
+    other = Route("other.default", timeout_s, (Backend("default/other", 100, 1, ()),))
+    gateway.files.write((other, route(Endpoint(only.address, 50.0))))
+    await gateway.until_routed({only.address}, within_s=5.0)
+
+
+async def test_a_host_is_known_with_a_port_too(gateway, upstreams):
+    only = upstreams[0]
+    gateway.files.write((route(Endpoint(only.address, 50.0)),))
+    await gateway.until_routed({only.address}, within_s=5.0)
+    assert await gateway.get("shop.default:8090") == (200, only.address)
+
+
+async def test_a_replica_on_another_port_is_reached(gateway):
+    other = await Upstream("127.8.3.1", port=8000).start()
+    try:
+        gateway.files.write((route(Endpoint(other.address, 50.0, 8000)),))
+        await gateway.until_routed({other.address}, within_s=5.0)
+    finally:
+        await other.stop()
+
+
+async def test_slow_uploads_keep_no_replica_from_others(gateway, upstreams):
+    only = upstreams[0]
+    gateway.files.write((route(Endpoint(only.address, 50.0)),))
+    await gateway.until_routed({only.address}, within_s=5.0)
+    uploads = [await gateway.upload(1_000_000, b"{") for _ in range(4)]
+    async with asyncio.timeout(2):
+        assert await gateway.get() == (200, only.address)
+    for upload in uploads:
+        upload.close()
+
+
+async def test_an_upload_that_never_ends_is_ended(tmp_path, session):
+    async with gateway_with(tmp_path, session, upload_timeout_s=0.3) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: shop.default\r\nContent-Length: 9\r\n\r\n{")
+        async with asyncio.timeout(5):
+            assert b" 408 " in await reader.readline()
+        writer.close()
+
+
+async def test_large_requests_are_passed_on_and_larger_ones_refused(tmp_path, session, upstreams):
+    only = upstreams[0]
+    async with gateway_with(tmp_path, session, max_request_bytes=3 * 2**20) as gateway:
+        gateway.files.write((route(Endpoint(only.address, 50.0)),))
+        await gateway.until_routed({only.address}, within_s=5.0)
+        assert await gateway.post(bytes(2 * 2**20)) == (200, only.address)
+        assert (await gateway.post(bytes(4 * 2**20)))[0] == 413
+
+
+async def test_without_memory_new_requests_are_refused_until_there_is_some(
+    tmp_path, session, upstreams
+):
+    async with gateway_with(tmp_path, session, max_heap_bytes=64 * 2**20) as gateway:
+        gateway.files.write((route(Endpoint(upstreams[0].address, 50.0)),))
+        await gateway.until_routed({upstreams[0].address}, within_s=5.0)
+        body = bytes(30 * 2**20)
+        uploads = [await gateway.upload(len(body) + 1, body) for _ in range(3)]
+        async with asyncio.timeout(5):
+            while await gateway.get() != (503, "envoy overloaded"):
+                await asyncio.sleep(0.05)
+        for upload in uploads:
+            upload.close()
+        await gateway.until_routed({upstreams[0].address}, within_s=5.0)
+
+
+async def test_a_gateway_that_ends_answers_what_it_has_begun(tmp_path, session, upstreams):
+    only = upstreams[0]
+    gateway = Gateway(tmp_path, session)
+    gateway.files.write((route(Endpoint(only.address, 50.0), timeout_s=20.0),))
+    await gateway.start("--drain-strategy", "immediate", "--drain-time-s", "75")
+    try:
+        await gateway.until_routed({only.address}, within_s=5.0)
+        only.service_s = 6.0
+        begun = asyncio.create_task(gateway.get())
+        await asyncio.sleep(0.3)
+        ending = asyncio.create_task(
+            asyncio.to_thread(drain.main, [f"--port={gateway.admin_port}"])
+        )
+        await asyncio.sleep(0.5)
+        only.service_s = 0.0
+        # Clients that have not heard yet are still served.
+        assert await gateway.get() == (200, only.address)
+        assert await ending == 0
+        assert begun.done()
+        await gateway.terminate()
+        assert await begun == (200, only.address)
+    finally:
+        await gateway.kill()
+
+
+async def test_a_replica_that_refuses_is_left_alone_even_when_most_do(tmp_path, session, upstreams):
+    gone = [await Upstream(f"127.8.{number}.1").start() for number in (4, 5)]
+    replicas = [Endpoint(u.address, 50.0) for u in (*upstreams, *gone)]
+    refused = 'envoy_cluster_upstream_cx_connect_fail{envoy_cluster_name="default/shop"}'
+    async with gateway_with(tmp_path, session, eject_s=60.0) as gateway:
+        gateway.files.write((route(*replicas),))
+        await gateway.until_routed({replica.address for replica in replicas}, within_s=5.0)
+        for other in gone:
+            await other.stop()
+        for _ in range(40):
+            await gateway.get()
+        # The controller takes one away that works.
+        await upstreams[0].stop()
+        gateway.files.write((route(*replicas[1:]),))
+        await gateway.until_routed({upstreams[1].address}, within_s=5.0)
+        before = (await gateway.stats())[refused]
+        answers = {await gateway.get() for _ in range(40)}
+        assert answers == {(200, upstreams[1].address)}
+        assert (await gateway.stats())[refused] == before
+
+
+async def test_connections_to_a_replica_end_before_it_would_drop_them(tmp_path, session, upstreams):
+    active = 'envoy_cluster_upstream_cx_active{envoy_cluster_name="default/shop"}'
+    async with gateway_with(tmp_path, session, upstream_idle_s=0.2) as gateway:
+        gateway.files.write((route(Endpoint(upstreams[0].address, 50.0)),))
+        await gateway.until_routed({upstreams[0].address}, within_s=5.0)
+        async with asyncio.timeout(5):
+            while (await gateway.stats())[active]:
+                await asyncio.sleep(0.1)

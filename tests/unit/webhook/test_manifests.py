@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autoscaler.gateway import drain
 from kserve_has import contract
 from kserve_has.config import load
 from kserve_has.config.agent import AgentSettings
 from kserve_has.config.gateway import GatewaySettings
 from kserve_has.config.webhook import WebhookSettings
+from kserve_has.units import parse_bytes
 from webhook import trust
 from webhook.annotations import check_annotations
 from webhook.inference_service import check_inference_service, default_inference_service
@@ -76,6 +78,19 @@ def test_the_webhook_may_touch_its_own_secret_and_registrations_and_no_other():
 def test_packaged_settings_are_accepted(part, kind):
     (mapping,) = documents(f"base/common/settings/{part}.yaml")
     load(kind, mapping)
+
+
+def test_a_gateway_is_given_the_time_and_the_memory_that_it_counts_on():
+    (workload,) = by_kind("base/gateway/gateway.yaml", "Deployment")
+    pod = workload["spec"]["template"]["spec"]
+    (envoy,) = pod["containers"]
+    command = envoy["lifecycle"]["preStop"]["exec"]["command"]
+    assert ["python", "-m", drain.__name__] == command
+    assert drain.LONGEST_S + 5 < pod["terminationGracePeriodSeconds"]
+    # Listeners stay open for longer than clients may be sent here.
+    assert drain.LONGEST_S < float(envoy["args"][envoy["args"].index("--drain-time-s") + 1])
+    heap = GatewaySettings().max_heap_bytes
+    assert parse_bytes(envoy["resources"]["limits"]["memory"]) >= 1.5 * heap
 
 
 @pytest.mark.parametrize("name", ["resnet50", "bert"])
