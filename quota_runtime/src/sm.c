@@ -26,7 +26,7 @@ uint32_t has_sm_meant(void)
 
 uint32_t has_sm_of(const struct has_lane *lane)
 {
-    return has_partition_sms(atomic_load_explicit(&lane->partition, memory_order_relaxed));
+    return has_partition_sms(atomic_load_explicit(&lane->partition, memory_order_acquire));
 }
 
 /* --- what the limits ask for --------------------------------------------------------------- */
