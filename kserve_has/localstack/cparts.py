@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,31 +66,65 @@ def build(part: CPart, cache: Path) -> Path:
 
     Raises:
         StackError: no compiler or no sources are there, or the compiler failed.
+        OSError: the cache folder cannot be written.
     """
     root = repository()
     if not (root / part.folder / "Makefile").exists():
         raise StackError(f"{part.name}: {root / part.folder}/Makefile is missing")
     compiler = find_compiler()
     final = cache / "parts" / f"{part.name.replace(' ', '-')}-{part.key(root, compiler)}"
-    if all((final / name).exists() for name in part.files):
-        return final
-    final.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(f"{final}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
+    if not _complete(part, final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(prefix="kserve-has-c-", dir=_without_spaces()) as building,
+            tempfile.TemporaryDirectory(prefix="new-", dir=final.parent) as beside,
+        ):
+            made = _make(part, root, Path(building), compiler)
+            whole = Path(beside) / "whole"
+            shutil.copytree(made, whole)
+            _put(part, whole, final)
+    return final
+
+
+def _complete(part: CPart, folder: Path) -> bool:
+    return all((folder / name).exists() for name in part.files)
+
+
+def _without_spaces() -> str:
+    """Return a folder for temporary files that a makefile can name."""
+    found = tempfile.gettempdir()
+    return "/tmp" if " " in found else found
+
+
+def _make(part: CPart, root: Path, building: Path, compiler: str) -> Path:
+    out = building / "out"
+    out.mkdir()
+    if " " in str(root):
+        (building / "checkout").symlink_to(root)
+        root = building / "checkout"
+    folder = root / part.folder
     answer = subprocess.run(
-        ["make", "-C", str(root / part.folder), f"OUT={building}", f"CC={compiler}"],
+        ["make", "-C", str(folder), "-f", f"{folder}/Makefile", f"OUT={out}", f"CC={compiler}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    absent = [name for name in part.files if not (building / name).exists()]
+    absent = [name for name in part.files if not (out / name).exists()]
     if answer.returncode or absent:
         output = (answer.stdout + answer.stderr).strip()[-2000:]
         raise StackError(f"{part.name}: make failed (missing: {absent}):\n{output}")
-    shutil.rmtree(final, ignore_errors=True)
-    building.rename(final)
-    return final
+    return out
+
+
+def _put(part: CPart, whole: Path, final: Path) -> None:
+    """Rename a folder to its place, unless another build was first: processes may use its files."""
+    if final.exists() and not _complete(part, final):
+        shutil.rmtree(final, ignore_errors=True)
+    try:
+        whole.rename(final)
+    except OSError:
+        if not _complete(part, final):
+            raise
 
 
 def find_compiler() -> str:
@@ -102,5 +138,5 @@ def find_compiler() -> str:
     if shutil.which("cc"):
         return "cc"
     if importlib.util.find_spec("ziglang"):
-        return f"{sys.executable} -m ziglang cc"
+        return shlex.join((sys.executable, "-m", "ziglang", "cc"))
     raise StackError("no C compiler: install gcc or clang, or run: pip install ziglang")
