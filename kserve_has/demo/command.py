@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..config.demo import DemoSettings
 from ..config.fields import load as load_settings
-from ..errors import SettingsError
+from ..errors import SettingsError, TraceError
 from ..loadgen import trace
 
 if TYPE_CHECKING:
@@ -86,10 +86,21 @@ def settings_of(args: argparse.Namespace) -> DemoSettings:
 def _run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     source = trace.bundled() if args.load is None else trace.read(args.load)
+    if args.load is not None and not any(source.cut(0.0, settings.seconds).rates_rps):
+        raise TraceError(
+            f"{args.load}: offers nothing in the first {settings.seconds:g} s; raise --seconds"
+        )
+    if args.samples is not None and not args.samples.is_dir():
+        raise SettingsError(f"--samples {args.samples}: no such folder")
     from ..localstack import namespace, parts
     from ..localstack.progress import shown
 
     if not namespace.inside():
+        namespace.require()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # What nohup ignores stays ignored.
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _interrupt)
         with shown("parts") as report:
             parts.ensure(report)
         return namespace.run([sys.executable, "-P", "-m", "kserve_has.cli", *_again(args)])
@@ -155,6 +166,10 @@ def _inside(args: argparse.Namespace, settings: DemoSettings, source: trace.Trac
     console.print(f"Report: {out / results.REPORT}", soft_wrap=True, highlight=False)
     console.print(str(out), soft_wrap=True, highlight=False)
     return 1 if raw.problems else 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _like_ctrl_c(_number: int, _frame: FrameType | None) -> None:

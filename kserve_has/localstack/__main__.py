@@ -34,11 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     own, command = _split(arguments)
     options = _parser().parse_args(own)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         if options.action == "parts":
             return _parts(drop=options.drop_go_caches)
         if namespace.inside():
             return _up(options, command)
+        namespace.require()
         with shown("parts") as report:
             parts.ensure(report, native=options.level == "full")
         return namespace.run([sys.executable, "-m", _PACKAGE, *arguments])
@@ -86,7 +88,6 @@ def _parts(*, drop: bool) -> int:
 
 
 def _up(options: argparse.Namespace, command: list[str]) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
     with contextlib.ExitStack() as stack:
         out = options.out or Path(stack.enter_context(_scratch()))
         with shown("local stack") as report:

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from ..errors import StackError
 from .kserve_release import extract
@@ -141,14 +142,7 @@ def build(part: GoPart, go: str, caches: Path, parts: GoParts, log: Path) -> Non
     with log.open("ab") as output:
         output.write(f"$ {' '.join(command)}\n".encode())
         output.flush()
-        status = subprocess.run(
-            command,
-            cwd=MODULES / part.module,
-            env=environment,
-            stdout=output,
-            stderr=output,
-            check=False,
-        ).returncode
+        status = _run(command, MODULES / part.module, environment, output)
     if status:
         raise StackError(f"go build of {part.name} ended with status {status}; see {log}")
     if part.module == "kserve":
@@ -156,6 +150,25 @@ def build(part: GoPart, go: str, caches: Path, parts: GoParts, log: Path) -> Non
         extract(source, building / KSERVE_MANIFESTS)
     shutil.rmtree(final, ignore_errors=True)
     building.rename(final)
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str], log: BinaryIO) -> int:
+    """Return the status of a command; when this wait is broken off, its compilers end too."""
+    child = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        process_group=0,
+    )
+    try:
+        return child.wait()
+    except BaseException:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise
 
 
 def go_environment(caches: Path) -> dict[str, str]:

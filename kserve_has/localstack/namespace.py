@@ -76,15 +76,24 @@ def why_unavailable() -> str | None:
     return None if probe.returncode == 0 else f"{probe.stderr.strip()}\n{HOW_TO_ALLOW}"
 
 
+def require() -> None:
+    """Make sure that namespaces can be made here.
+
+    Raises:
+        StackError: they cannot; the message says how to allow them.
+    """
+    problem = why_unavailable()
+    if problem:
+        raise StackError(problem)
+
+
 def run(command: Sequence[str]) -> int:
     """Run ``command`` inside new namespaces and return its exit status (128 + n for signal n).
 
     Raises:
         StackError: namespaces cannot be made here; the message says how to allow them.
     """
-    problem = why_unavailable()
-    if problem:
-        raise StackError(problem)
+    require()
     reader, writer = os.pipe()
     init = [sys.executable, "-m", __spec__.name, "--init", str(reader), "--", *command]
     # A session of its own: Ctrl-C reaches the outer only, which forwards it exactly once.

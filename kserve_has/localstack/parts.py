@@ -41,9 +41,20 @@ class NativeParts:
 
 
 def cache_folder() -> Path:
-    """Return the folder that keeps the parts between runs."""
+    """Return the folder that keeps the parts between runs.
+
+    Raises:
+        StackError: the variable is not set and this user has no home.
+    """
     named = os.environ.get(ENV_CACHE)
-    return Path(named) if named else Path.home() / ".cache" / "kserve-has"
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "kserve-has"
+    except RuntimeError:
+        raise StackError(
+            f"this user has no home to keep the stack's parts in; name a folder with ${ENV_CACHE}"
+        ) from None
 
 
 def located() -> GoParts:
@@ -70,6 +81,8 @@ def present() -> GoParts:
 def ensure(report: Report, *, native: bool = True) -> None:
     """Build what is missing; a second caller waits for the first.
 
+    What the machine lacks is told before the Go programs, which take minutes, are built.
+
     Args:
         report: gets one line a step.
         native: whether the C libraries are needed too.
@@ -78,15 +91,17 @@ def ensure(report: Report, *, native: bool = True) -> None:
         StackError: something cannot be built; the message says what and where its output is.
     """
     found = located()
-    if found.missing():
-        if os.environ.get(ENV_READY):
-            names = ", ".join(part.name for part in found.missing())
-            raise StackError(f"${ENV_READY} lacks {names}")
-        with _lock(cache_folder(), report):
-            _build_go(found, report)
+    if found.missing() and os.environ.get(ENV_READY):
+        names = ", ".join(part.name for part in found.missing())
+        raise StackError(f"${ENV_READY} lacks {names}")
     if native:
+        envoy()
         report("C libraries")
         native_parts()
+    if found.missing():
+        cache = cache_folder()
+        with _explained(cache), _lock(cache, report):
+            _build_go(found, report)
 
 
 def native_parts() -> NativeParts:
@@ -96,8 +111,9 @@ def native_parts() -> NativeParts:
         StackError: no compiler or no sources are there, or the compiler failed.
     """
     cache = cache_folder()
-    library = cparts.build(cparts.RUNTIME, cache) / "libhas_quota.so"
-    return NativeParts(library, cparts.build(cparts.EMULATOR, cache))
+    with _explained(cache):
+        library = cparts.build(cparts.RUNTIME, cache) / "libhas_quota.so"
+        return NativeParts(library, cparts.build(cparts.EMULATOR, cache))
 
 
 def drop_go_caches() -> None:
@@ -137,6 +153,16 @@ def _build_go(found: GoParts, report: Report) -> None:
 
 def _about(seconds: int) -> str:
     return f"about {max(1, round(seconds / 60))} min"
+
+
+@contextlib.contextmanager
+def _explained(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StackError(
+            f"the stack's parts are kept in {cache}: {error}; ${ENV_CACHE} names another folder"
+        ) from error
 
 
 @contextlib.contextmanager

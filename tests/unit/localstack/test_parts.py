@@ -1,12 +1,14 @@
 """Parts are built once, appear whole or not at all, and are found again by what they are of."""
 
 import fcntl
+import os
+import subprocess
 import threading
 
 import pytest
 
 from kserve_has.errors import StackError
-from kserve_has.localstack import cparts, goparts, gotool, parts
+from kserve_has.localstack import goparts, gotool, parts
 from kserve_has.localstack.goparts import GO_PARTS, GoPart
 
 ETCD = next(part for part in GO_PARTS if part.name == "etcd")
@@ -140,36 +142,52 @@ def test_another_go_line_is_not_used(tmp_path, monkeypatch):
     assert str(other) == gotool.find_go(tmp_path / "cache", lambda _: None)
 
 
-@pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    """A checkout whose C part is built by a makefile that copies its source."""
-    root = tmp_path / "checkout"
-    (root / "lib").mkdir(parents=True)
-    (root / "lib" / "a.c").write_text("one")
-    (root / "lib" / "Makefile").write_text("all:\n\tcp a.c $(OUT)/a.so\n\techo $(CC) > $(OUT)/cc\n")
-    monkeypatch.setattr(cparts, "repository", lambda: root)
-    return root
+@pytest.mark.parametrize("lacking", ["envoy", "native_parts"])
+def test_what_the_machine_lacks_is_told_before_the_long_build(cache, go, monkeypatch, lacking):
+    def refuse():
+        raise StackError(f"no {lacking}")
+
+    started = []
+    monkeypatch.setattr(parts, "find_go", lambda *_: started.append("go") or go)
+    monkeypatch.setattr(parts, "native_parts", lambda: None)
+    monkeypatch.setattr(parts, lacking, refuse)
+    with pytest.raises(StackError, match=f"no {lacking}"):
+        parts.ensure(lambda _: None)
+    assert started == []
 
 
-def test_c_libraries_are_built_again_when_a_source_changes(checkout, tmp_path):
-    part = cparts.CPart("a part", "lib", ("lib",), ("a.so",))
-    first = cparts.build(part, tmp_path)
-    assert first == cparts.build(part, tmp_path)
-    (checkout / "lib" / "a.c").write_text("two")
-    second = cparts.build(part, tmp_path)
-    assert ("one", "two") == ((first / "a.so").read_text(), (second / "a.so").read_text())
+def test_a_broken_off_build_leaves_no_compiler_running(cache, tmp_path, monkeypatch, ended):
+    told, compilers = tmp_path / "told", []
+    os.mkfifo(told)
+    go = tmp_path / "go"
+    go.write_text(f"#!/bin/sh\nsleep 30 & echo $! > {told}\nwait\n")
+    go.chmod(0o755)
+
+    class Interrupted(subprocess.Popen):
+        def wait(self, timeout=None):
+            if not compilers:
+                compilers.append(int(told.read_text()))
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        goparts.build(ETCD, str(go), cache / "go", goparts.locate(cache), tmp_path / "log")
+    assert ended(compilers[0])
 
 
-def test_a_c_library_that_make_did_not_make_is_named(checkout, tmp_path):
-    part = cparts.CPart("a part", "lib", ("lib",), ("a.so", "b.so"))
-    with pytest.raises(StackError, match=r"missing: \['b\.so'\]"):
-        cparts.build(part, tmp_path)
+@pytest.mark.parametrize("needs", [parts.native_parts, lambda: parts.ensure(print, native=False)])
+def test_a_cache_folder_that_cannot_be_used_is_named_with_its_variable(cache, needs):
+    cache.write_text("a file")
+    with pytest.raises(StackError, match=r"cache: .*; \$KSERVE_HAS_CACHE names another"):
+        needs()
 
 
-def test_without_a_compiler_the_message_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "make").touch()
-    (tmp_path / "make").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(cparts.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(StackError, match="install gcc or clang, or run: pip install ziglang"):
-        cparts.find_compiler()
+def test_without_a_home_the_variable_is_named(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(parts.ENV_CACHE, raising=False)
+    monkeypatch.setattr(parts.Path, "home", home)
+    with pytest.raises(StackError, match=r"name a folder with \$KSERVE_HAS_CACHE"):
+        parts.cache_folder()
