@@ -166,8 +166,13 @@ class Supervisor:
             self._note(running.command.name, f"ended with status {status}, again in {delay:g} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._settings.restart_backoff_max_s)
-            # Shielded: a stop during the fork must not lose the new process.
-            running.process = await asyncio.shield(self._spawn(running.command))
+            # A stop during the fork must not lose the new process.
+            spawning = asyncio.create_task(self._spawn(running.command))
+            try:
+                running.process = await asyncio.shield(spawning)
+            except asyncio.CancelledError:
+                running.process = await spawning
+                raise
             running.starts += 1
 
     def _log_path(self, name: str) -> Path:
