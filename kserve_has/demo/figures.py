@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -113,13 +114,22 @@ def first_reaction_s(
     A surge begins with a second that brings, and is followed by another so that both bring, 1.5
     times the rate of the ten seconds before; the next one counts ten seconds later at the
     earliest. A surge without any growth within ten seconds needed none and is left out.
+
+    Args:
+        due_s: due times, ascending.
+        changes: what came into force, by time.
+        seconds: length of the run.
+
     """
+
+    def due(start_s: float, end_s: float) -> int:
+        return bisect_left(due_s, end_s) - bisect_left(due_s, start_s)
+
     grown = [c.at_s for c in changes if c.before and c.after > c.before]
     reactions, t = [], 10.0
     while t + 2 <= seconds:
-        before = sum(t - 10 <= due < t for due in due_s) / 10
-        first = sum(t <= due < t + 1 for due in due_s)
-        both = sum(t <= due < t + 2 for due in due_s) / 2
+        before = due(t - 10, t) / 10
+        first, both = due(t, t + 1), due(t, t + 2) / 2
         if before > 0 and min(first, both) >= 1.5 * before:
             following = [at - t for at in grown if t <= at < t + 10]
             reactions += following[:1]

@@ -133,7 +133,7 @@ def final_rows(figures: Sequence[ServiceFigures]) -> list[tuple[str, ...]]:
             _ms(f.p50_ms),
             _ms(f.p95_ms),
             _ms(f.p99_ms),
-            f"{100 * f.violation_rate:.2f} % {'met' if f.objective_met else 'MISSED'}",
+            _verdict(f),
             f"{f.gpu_seconds:.1f}",
             f"{f.whole_gpu_seconds:.1f}",
             str(f.resizes),
@@ -141,6 +141,12 @@ def final_rows(figures: Sequence[ServiceFigures]) -> list[tuple[str, ...]]:
         )
         for f in figures
     ]
+
+
+def _verdict(figures: ServiceFigures) -> str:
+    if not figures.offered:
+        return "-"
+    return f"{100 * figures.violation_rate:.2f} % {_met(figures.objective_met)}"
 
 
 def _progress(frame: Frame) -> RenderableType:

@@ -17,6 +17,7 @@ from typing import Final
 from .. import contract
 from ..cli.fleet import Service
 from ..config.demo import DemoSettings
+from ..errors import TraceError
 from ..kube.objects import JsonObject
 from ..loadgen.arrivals import arrivals
 from ..loadgen.plan import Plan
@@ -46,6 +47,11 @@ class Load:
     from_s: float
     due_s: tuple[float, ...]
 
+    @property
+    def offers(self) -> bool:
+        """Whether anything is due after the lead-in."""
+        return bool(self.due_s) and self.due_s[-1] >= 0
+
 
 def plan_loads(
     services: Sequence[tuple[Service, str]],
@@ -65,6 +71,9 @@ def plan_loads(
         whole: send every service the source from its start as it is (a file of the user's);
             otherwise each gets its own liveliest span, sped up and scaled by its model's factor.
 
+    Raises:
+        TraceError: no service would be offered anything in the measured part.
+
     """
     loads: list[Load] = []
     taken: list[tuple[float, float]] = []
@@ -78,6 +87,10 @@ def plan_loads(
         due = arrivals(trace, process="poisson", seed=settings.seed + index)
         shifted = tuple(t - settings.lead_in_s for t in due)
         loads.append(Load(service, model, trace, factor, speed, from_s * speed, shifted))
+    if not any(load.offers for load in loads):
+        raise TraceError(
+            f"nothing would be offered in the {seconds:g} s measured: the load's rates are too low"
+        )
     return loads
 
 

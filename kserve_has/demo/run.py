@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +184,7 @@ class Run:
                 }
                 for d in watcher.decisions()
             ],
-            problems=self._problems(at_start, outcomes, order.seconds),
+            problems=self._problems(at_start, loads, outcomes, order.seconds),
         )
 
     async def _watch(
@@ -237,17 +237,28 @@ class Run:
             self._memory[name] = max(size, self._memory.get(name, 0))
 
     def _problems(
-        self, at_start: set[str], outcomes: dict[str, list[Outcome]], seconds: float
+        self,
+        at_start: set[str],
+        loads: list[Load],
+        outcomes: dict[str, list[Outcome]],
+        seconds: float,
     ) -> list[str]:
         problems = [f"the load generator of {name} failed" for name in self._generators.failed()]
         missing = sorted(at_start - set(self._stack.processes()))
         problems += [f"{name} does not run any more" for name in missing]
-        problems += [
-            f"{service} answered nothing"
-            for service, found in outcomes.items()
-            if not any(o.ok and 0 <= o.due_s < seconds for o in found)
-        ]
-        return problems
+        return problems + silent(loads, outcomes, seconds)
+
+
+def silent(
+    loads: Iterable[Load], outcomes: Mapping[str, Iterable[Outcome]], seconds: float
+) -> list[str]:
+    """Return a sentence for each service that was offered requests and answered none well."""
+    names = [load.service.name for load in loads if load.offers]
+    return [
+        f"{name} answered nothing"
+        for name in names
+        if not any(o.ok and 0 <= o.due_s < seconds for o in outcomes[name])
+    ]
 
 
 def _now(watcher: Watcher) -> float:

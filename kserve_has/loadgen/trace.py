@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ from ..errors import TraceError
 
 HEADER: Final = ["t_s", "rps"]
 HIGHEST_RPS: Final = 100_000.0
+SHORTEST_STEP_S: Final = 0.001  # a run of an hour then has 3.6 million steps at most
 SMOOTH_S: Final = 20
 
 
@@ -127,27 +128,30 @@ def parse(lines: Iterable[str], name: str) -> Trace:
         TraceError: names the file, the line and what is wrong with it.
 
     """
-    rows = csv.reader(lines)
-    header = next(rows, None)
+    rows = _rows(lines, name)
+    _, header = next(rows, (1, None))
     if header is None or [cell.strip() for cell in header] != HEADER:
         raise TraceError(
             f"{name}, line 1: expected the header t_s,rps, found {header or 'nothing'}"
         )
     starts: list[float] = []
     rates: list[float] = []
-    for row in rows:
+    for line, row in rows:
         if not row:
             continue
-        start, rate = _step(row, f"{name}, line {rows.line_num}")
+        start, rate = _step(row, f"{name}, line {line}")
         if starts and start <= starts[-1]:
             raise TraceError(
-                f"{name}, line {rows.line_num}: t_s {start:g} is not after {starts[-1]:g}; "
-                "steps must ascend"
+                f"{name}, line {line}: t_s {start:g} is not after {starts[-1]:g}; steps must ascend"
+            )
+        # Written decimals are inexact: 0.003 - 0.002 is less than 0.001.
+        if starts and start - starts[-1] < SHORTEST_STEP_S - 1e-9:
+            raise TraceError(
+                f"{name}, line {line}: the step before t_s {start:g} lasts "
+                f"{start - starts[-1]:g} s; one must last {SHORTEST_STEP_S:g} s at least"
             )
         if not starts and start != 0:
-            raise TraceError(
-                f"{name}, line {rows.line_num}: the first t_s must be 0, was {start:g}"
-            )
+            raise TraceError(f"{name}, line {line}: the first t_s must be 0, was {start:g}")
         starts.append(start)
         rates.append(rate)
     if not any(rates):
@@ -164,7 +168,8 @@ def read(path: Path) -> Trace:
 
     """
     try:
-        return parse(path.read_text(encoding="utf-8").splitlines(), str(path))
+        # Spreadsheets put a mark at the start.
+        return parse(path.read_text(encoding="utf-8-sig").splitlines(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise TraceError(f"{path}: cannot be read: {error}") from error
 
@@ -174,6 +179,15 @@ def bundled() -> Trace:
     name = "azure_conv_2023.csv"
     source = files(__package__) / "data" / name
     return parse(source.read_text(encoding="utf-8").splitlines(), name)
+
+
+def _rows(lines: Iterable[str], name: str) -> Iterator[tuple[int, list[str]]]:
+    rows = csv.reader(lines)
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise TraceError(f"{name}, line {rows.line_num}: {error}") from None
 
 
 def _step(row: list[str], where: str) -> tuple[float, float]:

@@ -1,8 +1,10 @@
 import math
+from collections.abc import Sequence
 
 import pytest
 
 from kserve_has.demo.figures import first_reaction_s, percentile, service_figures
+from kserve_has.demo.live import FINAL_COLUMNS, final_rows
 from kserve_has.demo.timeline import Change, Timeline
 from kserve_has.loadgen.plan import NO_ANSWER, NOT_SENT, Outcome
 from kserve_has.slo import Slo
@@ -50,6 +52,7 @@ def test_nothing_offered_meets_nothing():
     found = figures([])
     assert not found.objective_met
     assert found.p50_ms is None
+    assert final_rows([found])[0][FINAL_COLUMNS.index("violations")] == "-"
 
 
 def test_what_is_held_is_counted_inside_the_run_only(replica):
@@ -82,3 +85,24 @@ def test_the_reaction_to_a_surge_is_the_first_growth_in_force_after_it():
 def test_a_steady_load_has_no_surge_to_react_to():
     due = [t / 10 for t in range(300)]
     assert first_reaction_s(due, [change(15, 10, 20)], 30) == []
+
+
+class Counted(Sequence):
+    """Due times, a hundred a second, that count how often one is looked at."""
+
+    looks = 0
+
+    def __len__(self):
+        return 60_000
+
+    def __getitem__(self, index):
+        if index >= len(self):
+            raise IndexError
+        self.looks += 1
+        return index / 100
+
+
+def test_reactions_to_a_long_run_are_found_without_reading_it_once_a_second():
+    due = Counted()
+    assert first_reaction_s(due, [], 600) == []
+    assert due.looks < len(due)

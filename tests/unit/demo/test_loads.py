@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from kserve_has.cli.fleet import Service
 from kserve_has.config.demo import DemoSettings
-from kserve_has.demo.loads import model_in_url, plan_loads, plan_of
+from kserve_has.demo import run
+from kserve_has.demo.loads import Load, model_in_url, plan_loads, plan_of
+from kserve_has.errors import TraceError
+from kserve_has.loadgen.plan import Outcome
 from kserve_has.loadgen.trace import Trace, bundled
 from kserve_has.slo import Slo
 
@@ -68,3 +72,21 @@ def test_a_request_is_one_batch_for_the_gateways_host():
 def test_the_models_name_in_urls_is_what_its_server_was_told(container, name):
     isvc = {"metadata": {"name": "isvc"}, "spec": {"predictor": {"containers": [container]}}}
     assert model_in_url(isvc) == name
+
+
+def test_a_load_with_nothing_due_in_the_run_is_refused():
+    late = Trace((0.0, 50.0), (0.0, 5.0), 1000.0)
+    assert all(load.offers for load in both(late, whole=True))
+    with pytest.raises(TraceError, match="nothing would be offered in the 60 s measured"):
+        both(Trace((0.0, 100.0), (0.0, 5.0), 1000.0), whole=True)
+
+
+def test_a_service_that_was_offered_nothing_is_not_blamed_for_answering_nothing():
+    asked, silent, idle = "a/asked", "a/silent", "a/idle"
+    loads = [
+        Load(replace(RESNET, name=name), "m", Trace((0.0,), (1.0,), 60.0), 1.0, 1.0, 0.0, due)
+        for name, due in ((asked, (1.0,)), (silent, (1.0,)), (idle, (-3.0,)))
+    ]
+    outcomes = {asked: [Outcome(1.0, 1.0, 5.0, 200)], silent: [Outcome(1.0, 1.0, 5.0, 503)]}
+    outcomes[idle] = [Outcome(-3.0, -3.0, 5.0, 200)]
+    assert run.silent(loads, outcomes, 60.0) == ["a/silent answered nothing"]

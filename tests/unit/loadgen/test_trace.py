@@ -23,6 +23,9 @@ def test_a_trace_is_read_with_its_last_step_as_long_as_the_one_before():
         (["t_s,rps", "0,1", "0,2"], "x.csv, line 3: t_s 0 is not after 0"),
         (["t_s,rps", "1,1"], "x.csv, line 2: the first t_s must be 0, was 1"),
         (["t_s,rps", "0,1e9"], "x.csv, line 2: rps 1e.09 is above 100000"),
+        (["t_s,rps", "0,1", "0.00001,1"], r"x.csv, line 3: the step before .* lasts 1e-05 s"),
+        (["t_s,rps", "0,1", "1" * 200_000 + ",1"], r"x.csv, line 3: field larger than"),
+        (["1" * 200_000], r"x.csv, line 1: field larger than"),
         (["t_s,rps", "0,0"], "x.csv: holds no step with a rate above 0"),
     ],
 )
@@ -34,6 +37,17 @@ def test_a_bad_file_is_refused_with_line_and_reason(lines, message):
 def test_a_missing_file_is_a_trace_error_that_names_it(tmp_path):
     with pytest.raises(TraceError, match=r"none.csv: cannot be read"):
         read(tmp_path / "none.csv")
+
+
+def test_the_mark_that_spreadsheets_put_first_is_no_part_of_the_header(tmp_path):
+    path = tmp_path / "excel.csv"
+    path.write_bytes(b"\xef\xbb\xbft_s,rps\r\n0,5\r\n")
+    assert read(path) == Trace((0.0,), (5.0,), 1.0)
+
+
+def test_steps_of_a_millisecond_are_long_enough():
+    lines = ["t_s,rps", *(f"{i / 1000:.3f},5" for i in range(2000))]
+    assert len(parse(lines, "x.csv").starts_s) == 2000
 
 
 def test_a_cut_begins_at_zero_and_in_the_middle_of_a_step():
