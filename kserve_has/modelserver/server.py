@@ -36,7 +36,7 @@ class LabellingModel(kserve.Model):  # type: ignore[misc]
 
     async def predict(
         self,
-        payload: dict[str, Any] | kserve.InferRequest,
+        payload: dict[str, Any] | bytes | kserve.InferRequest,
         headers: dict[str, str] | None = None,  # noqa: ARG002 - KServe's signature
         response_headers: dict[str, str] | None = None,  # noqa: ARG002
     ) -> dict[str, Any] | kserve.InferResponse:
@@ -50,11 +50,11 @@ class LabellingModel(kserve.Model):  # type: ignore[misc]
         return {"predictions": labels}
 
 
-def instances_of(payload: dict[str, Any] | kserve.InferRequest) -> list[Any]:
+def instances_of(payload: dict[str, Any] | bytes | kserve.InferRequest) -> list[Any]:
     """Return the instances of a v1 or v2 request.
 
     Raises:
-        InvalidInput: there is not at least one instance.
+        InvalidInput: there is not at least one instance, or KServe did not take it for JSON.
     """
     if isinstance(payload, kserve.InferRequest):
         tensor = payload.inputs[0] if payload.inputs else None
@@ -62,6 +62,9 @@ def instances_of(payload: dict[str, Any] | kserve.InferRequest) -> list[Any]:
             raise InvalidInput("expected one input tensor with a leading batch dimension >= 1")
         rows = tensor.as_numpy().reshape(tensor.shape[0], -1)
         return list(rows.tolist())
+    # Without the header KServe hands the body on as bytes.
+    if not isinstance(payload, dict):
+        raise InvalidInput("expected JSON; send it with Content-Type: application/json")
     instances = payload.get("instances")
     if not isinstance(instances, list) or not instances:
         raise InvalidInput('expected {"instances": [...]} with at least one instance')

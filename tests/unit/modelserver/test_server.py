@@ -53,6 +53,11 @@ async def test_a_request_without_instances_is_refused(model, payload):
         await model.predict(payload)
 
 
+async def test_a_body_that_kserve_did_not_take_for_json_is_refused(model):
+    with pytest.raises(InvalidInput, match="Content-Type: application/json"):
+        await model.predict(b'{"instances": [[1]]}')
+
+
 def test_the_command_line_serves_under_the_models_own_name_on_kserves_port():
     args = build_parser().parse_args(["--model", "resnet50"])
     assert (args.name, args.http_port, args.device) == (None, 8080, "auto")
