@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..kube import KubeClient
-from ..kube.resources import EVENTS, INFERENCE_SERVICES, PODS
-from .fleet import Decision, Replica, Service, decisions_of, replica_of, service_of
+from ..kube import ApiError, KubeClient
+from ..kube.objects import JsonObject
+from ..kube.resources import EVENTS, INFERENCE_SERVICES, NODES, PODS
+from .fleet import (
+    Decision,
+    Replica,
+    Service,
+    decisions_of,
+    replica_of,
+    service_of,
+    sm_counts_of,
+)
 
 
-async def read(
-    kubeconfig: Path | None, namespace: str | None
-) -> tuple[list[Service], list[Replica], list[Decision]]:
-    """Return services by name, their replicas, and decisions, oldest first.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is.
+
+    Attributes:
+        services: by name.
+        replicas: their pods.
+        decisions: oldest first.
+        sm_counts: GPU UUID -> its SMs; empty where the user may not list nodes.
+
+    """
+
+    services: list[Service]
+    replicas: list[Replica]
+    decisions: list[Decision]
+    sm_counts: dict[str, int]
+
+
+async def read(kubeconfig: Path | None, namespace: str | None) -> Found:
+    """Return what there is in one namespace or in all.
 
     Args:
         kubeconfig: credentials, None for the pod's ServiceAccount.
@@ -26,6 +52,17 @@ async def read(
         isvcs, _ = await client.list(INFERENCE_SERVICES, namespace)
         pods, _ = await client.list(PODS, namespace)
         events, _ = await client.list(EVENTS, namespace)
+        nodes = await _nodes(client)
     services = [service for isvc in isvcs if (service := service_of(isvc))]
     replicas = [replica for pod in pods if (replica := replica_of(pod))]
-    return sorted(services, key=lambda s: s.name), replicas, decisions_of(events)
+    services.sort(key=lambda service: service.name)
+    return Found(services, replicas, decisions_of(events), sm_counts_of(nodes))
+
+
+async def _nodes(client: KubeClient) -> list[JsonObject]:
+    try:
+        return (await client.list(NODES))[0]
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return []

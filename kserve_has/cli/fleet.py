@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .. import contract
 from ..errors import AnnotationError
 from ..kube.objects import JsonObject, annotations_of, labels_of
 from ..slo import Slo, parse_slo
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Replica:
         in_force_at: when that was, RFC 3339, "" for never.
         capacity_rps: what the autoscaler expects of it, requests/s.
         memory_bytes: cap of its device memory, 0 for none.
+        sm_groups: bitmap of its split groups, 0 while gated.
+        unreadable: its annotations whose values are no numbers; what they say counts as 0.
 
     """
 
@@ -43,6 +49,7 @@ class Replica:
     capacity_rps: float = 0.0
     memory_bytes: int = 0
     sm_groups: int = 0
+    unreadable: tuple[str, ...] = ()
 
     @property
     def pending(self) -> bool:
@@ -128,22 +135,42 @@ def replica_of(pod: JsonObject) -> Replica | None:
     if contract.INJECTED not in notes or status.get("phase") in ("Succeeded", "Failed"):
         return None
     metadata = pod["metadata"]
-    in_force = _in_force(notes.get(contract.IN_FORCE, ""))
+    in_force_epoch, in_force_at = _in_force(notes.get(contract.IN_FORCE, ""))
+    unreadable: list[str] = []
+
+    def number(key: str, parse: Callable[[str], _Number]) -> _Number:
+        try:
+            return parse(notes.get(key, "0"))
+        except ValueError:
+            unreadable.append(key)
+            return parse("0")
+
     return Replica(
         service=f"{metadata['namespace']}/{labels_of(pod).get(contract.KSERVE_ISVC_LABEL, '?')}",
         pod=metadata["name"],
         phase=_phase(pod),
         node=(pod.get("spec") or {}).get("nodeName", ""),
         gpu_uuid=notes.get(contract.GPU_UUID, ""),
-        sm_partition=int(notes.get(contract.SM_PARTITION, "0")),
-        quota_percent=int(notes.get(contract.QUOTA, "0")),
-        epoch=int(notes.get(contract.EPOCH, "0")),
-        in_force_epoch=int(str(in_force.get("epoch", 0))),
-        in_force_at=str(in_force.get("at", "")),
-        capacity_rps=float(notes.get(contract.CAPACITY_RPS, "0")),
-        memory_bytes=int(notes.get(contract.MEMORY_LIMIT, "0")),
-        sm_groups=int(notes.get(contract.SM_GROUPS, "0"), 16),
+        sm_partition=number(contract.SM_PARTITION, int),
+        quota_percent=number(contract.QUOTA, int),
+        epoch=number(contract.EPOCH, int),
+        in_force_epoch=in_force_epoch,
+        in_force_at=in_force_at,
+        capacity_rps=number(contract.CAPACITY_RPS, float),
+        memory_bytes=number(contract.MEMORY_LIMIT, int),
+        sm_groups=number(contract.SM_GROUPS, lambda text: int(text, 16)),
+        unreadable=tuple(unreadable),
     )
+
+
+def sm_counts_of(nodes: Iterable[JsonObject]) -> dict[str, int]:
+    """Return GPU UUID -> its SMs, of every GPU that a node agent has announced readably."""
+    found: dict[str, int] = {}
+    for node in nodes:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            gpus = json.loads(annotations_of(node)[contract.NODE_GPUS])
+            found |= {str(gpu["uuid"]): int(gpu["sm_count"]) for gpu in gpus}
+    return found
 
 
 def decisions_of(events: Iterable[JsonObject]) -> list[Decision]:
@@ -187,9 +214,9 @@ def _phase(pod: JsonObject) -> str:
     return "ready" if ready else "starting"
 
 
-def _in_force(text: str) -> dict[str, object]:
+def _in_force(text: str) -> tuple[int, str]:
     try:
         found = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return int(found.get("epoch", 0)), str(found.get("at", ""))
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        return 0, ""

@@ -49,13 +49,13 @@ def _run(args: argparse.Namespace) -> int:
     from . import cluster, tables
 
     kubeconfig = args.kubeconfig or default_kubeconfig(os.environ, Path.home())
-    services, replicas, decisions = asyncio.run(cluster.read(kubeconfig, args.namespace))
+    found = asyncio.run(cluster.read(kubeconfig, args.namespace))
     console = Console()
-    if not services:
+    if not found.services:
         console.print(f"No InferenceService here carries {contract.OBJECTIVE_LATENCY}.")
         return 0
-    console.print(tables.services_table(services, replicas))
-    console.print(tables.replicas_table(replicas))
-    if decisions and args.decisions > 0:
-        console.print(tables.decisions_table(decisions, args.decisions))
+    console.print(tables.services_table(found.services, found.replicas, found.sm_counts))
+    console.print(tables.replicas_table(found.replicas))
+    if found.decisions and args.decisions > 0:
+        console.print(tables.decisions_table(found.decisions, args.decisions))
     return 0

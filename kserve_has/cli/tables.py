@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -11,20 +11,28 @@ from .fleet import Decision, Replica, Service
 _NAMES_SHOWN = 8  # of a GPU's UUID: enough to tell a handful apart
 
 
-def services_table(services: Sequence[Service], replicas: Sequence[Replica]) -> Table:
-    """Return one row per service: objective, model, readiness, replicas, compute held."""
+def services_table(
+    services: Sequence[Service], replicas: Sequence[Replica], sm_counts: Mapping[str, int]
+) -> Table:
+    """Return one row per service: objective, model, readiness, replicas, compute held.
+
+    Args:
+        services: the rows.
+        replicas: everybody's.
+        sm_counts: GPU UUID -> its SMs, as its node announces it.
+
+    """
     table = Table("service", "objective", "model", "ready", "replicas", "GPUs held", expand=False)
     for service in services:
         own = [r for r in replicas if r.service == service.name]
         ready = sum(r.phase == "ready" for r in own)
-        gpus = sum(r.sm_partition * r.quota_percent for r in own) / (132 * 100)
         table.add_row(
             service.name,
             objective_text(service),
             service.served_model,
             "yes" if service.ready else "no",
             f"{ready}/{len(own)}",
-            f"{gpus:.3f}",
+            gpus_text(own, sm_counts),
         )
     return table
 
@@ -65,6 +73,15 @@ def objective_text(service: Service) -> str:
     return f"p{service.slo.percentile} <= {service.slo.latency_ms:g} ms"
 
 
+def gpus_text(replicas: Sequence[Replica], sm_counts: Mapping[str, int]) -> str:
+    """Return the sum of SM x quota in whole GPUs; ``unknown`` with a GPU nobody announces."""
+    placed = [r for r in replicas if r.gpu_uuid]
+    if not all(sm_counts.get(r.gpu_uuid) for r in placed):
+        return "unknown"
+    held = sum(r.sm_partition * r.quota_percent / sm_counts[r.gpu_uuid] for r in placed)
+    return f"{held / 100:.3f}"
+
+
 def gpu_text(gpu_uuid: str) -> str:
     """Return a GPU's UUID shortened to what tells a few apart."""
     return gpu_uuid.removeprefix("GPU-")[:_NAMES_SHOWN] or "-"
@@ -72,6 +89,8 @@ def gpu_text(gpu_uuid: str) -> str:
 
 def allocation_text(replica: Replica) -> str:
     """Return whether a replica's newest allocation is in force."""
+    if replica.unreadable:
+        return f"cannot read {', '.join(replica.unreadable)}"
     if not replica.gpu_uuid:
         return "waits for a place"
     return f"#{replica.epoch} pending" if replica.pending else f"#{replica.epoch} in force"

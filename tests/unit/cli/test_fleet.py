@@ -1,6 +1,6 @@
 import pytest
 
-from kserve_has.cli.fleet import decisions_of, replica_of, service_of
+from kserve_has.cli.fleet import decisions_of, replica_of, service_of, sm_counts_of
 from kserve_has.errors import AnnotationError
 
 
@@ -58,9 +58,26 @@ def test_a_replica_shows_its_piece_and_what_is_in_force():
     assert not replica_of(pod(**PLACED, in_force='{"epoch":3}')).pending
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"epoch":"x"}', '{"epoch":Infinity}'])
 def test_an_acknowledgement_that_cannot_be_read_acknowledges_nothing(text):
     assert replica_of(pod(**PLACED, in_force=text)).in_force_epoch == 0
+
+
+@pytest.mark.parametrize("key", ["quota", "epoch", "sm_groups", "capacity_rps"])
+def test_a_pod_that_cannot_be_read_is_shown_with_what_is_wrong(key):
+    found = replica_of(pod(**{**PLACED, key: "much"}))
+    assert found.unreadable == (f"kserve-has/{key.replace('_', '-')}",)
+    assert found.sm_partition == 64
+    assert replica_of(pod(**PLACED)).unreadable == ()
+
+
+def test_nodes_announce_how_many_sms_their_gpus_have():
+    def node(gpus):
+        return {"metadata": {"name": "n", "annotations": {"kserve-has/gpus": gpus}}}
+
+    good = node('[{"uuid":"GPU-1","sm_count":132},{"uuid":"GPU-2","sm_count":108}]')
+    bad = [node("{"), node('[{"uuid":"GPU-3"}]'), node("7"), {"metadata": {"name": "cpu"}}]
+    assert sm_counts_of([*bad, good]) == {"GPU-1": 132, "GPU-2": 108}
 
 
 def test_phases_follow_gate_readiness_and_deletion():

@@ -1,5 +1,7 @@
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from kserve_has.cli.fleet import Decision, Replica, Service
@@ -18,9 +20,21 @@ def text_of(table):
 
 
 def test_services_show_objective_replicas_and_compute_held():
-    text = text_of(services_table([SERVICE], [HELD, GATED]))
+    text = text_of(services_table([SERVICE], [HELD, GATED], {"GPU-12345678-9": 132}))
     for word in ("team/net", "p99 <= 80 ms", "resnet50", "yes", "1/2", "0.250"):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    ("sm_counts", "held"), [({"GPU-12345678-9": 110}, "0.300"), ({}, "unknown")]
+)
+def test_what_is_held_is_counted_in_the_gpus_there_are(sm_counts, held):
+    assert held in text_of(services_table([SERVICE], [HELD, GATED], sm_counts))
+
+
+def test_a_replica_that_cannot_be_read_says_so():
+    text = text_of(replicas_table([replace(GATED, unreadable=("kserve-has/quota",))]))
+    assert "cannot read kserve-has/quota" in text
 
 
 def test_replicas_show_their_piece_and_whether_it_is_in_force():
