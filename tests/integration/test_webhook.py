@@ -14,7 +14,6 @@ from kserve_has import contract
 from kserve_has.config.webhook import WebhookSettings
 from kserve_has.localstack import kubeconfig, layout
 from kserve_has.localstack.stack import LocalStack
-from quota_runtime.agent.mps.__main__ import LOGS
 from webhook.pod import inject
 
 pytestmark = pytest.mark.stack
@@ -251,6 +250,26 @@ def test_our_annotations_on_a_predictor_alone_are_refused(webhooks):
     assert "spec.predictor.annotations has kserve-has/batch; write it in" in answer.stderr
 
 
+def test_our_annotations_on_a_canary_alone_are_refused(webhooks):
+    item = service("inner-canary")
+    annotations = item["metadata"].pop("annotations")
+    model = {"modelFormat": {"name": "onnx"}, "storageUri": "pvc://claim/model"}
+    item["spec"]["predictor"] = {"model": model}
+    canary = {"name": "next", "model": model, "annotations": annotations}
+    item["spec"]["canary"] = [{"trafficPercent": 10, "predictor": canary}]
+    answer = webhooks.kubectl("create", "--dry-run=server", "-f-", stdin=item)
+    assert "spec.canary[0].predictor.annotations has kserve-has/batch" in answer.stderr
+
+
+def test_a_timeout_and_a_transformer_that_cannot_work_are_refused(webhooks):
+    item = service("misled")
+    item["spec"]["predictor"]["timeout"] = -5
+    item["spec"]["transformer"] = {"containers": [{"name": "kserve-container", "image": "x"}]}
+    answer = webhooks.kubectl("create", "-f-", stdin=item)
+    assert "spec.predictor.timeout is -5" in answer.stderr
+    assert "spec.transformer would get no requests" in answer.stderr
+
+
 def test_a_canary_is_checked_and_a_good_one_accepted(webhooks):
     item = service("canaried")
     model = {"modelFormat": {"name": "onnx"}, "storageUri": "pvc://claim/model"}
@@ -275,6 +294,35 @@ def test_what_was_stored_before_the_webhook_came_can_be_deleted(webhooks):
     eventually(lambda: 1 == webhooks.kubectl(*refused, "--dry-run=server").returncode)
     answer = webhooks.kubectl("delete", "isvc", "old", f"-n{NAMESPACE}", "--timeout=30s")
     assert 0 == answer.returncode, answer.stderr
+
+
+def test_a_service_can_be_deleted_while_the_webhook_is_away(webhooks):
+    webhooks.create(service("left"))
+    eventually(lambda: webhooks.get("isvc", f"-n{NAMESPACE}", "left")["metadata"]["finalizers"])
+    nobody = {
+        "op": "replace",
+        "path": "/webhooks/0/clientConfig/url",
+        "value": "https://127.0.0.1:9/",
+    }
+    kinds = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
+    try:
+        for kind in kinds:
+            away = ("patch", kind, "zz-kserve-has", "--type=json", "-p", json.dumps([nobody]))
+            webhooks.stack.kubectl(*away)
+        touch = (
+            "annotate",
+            "isvc",
+            "left",
+            f"-n{NAMESPACE}",
+            "example.com/a=b",
+            "--dry-run=server",
+        )
+        eventually(lambda: "failed calling webhook" in webhooks.kubectl(*touch).stderr)
+        answer = webhooks.kubectl("delete", "isvc", "left", f"-n{NAMESPACE}", "--timeout=20s")
+        assert 0 == answer.returncode, answer.stderr
+    finally:
+        webhooks.stack.kubectl("apply", "-k", str(ROOT / "manifests/overlays/local"))
+    eventually(lambda: opted_in("again", webhooks))
 
 
 @pytest.mark.parametrize(
@@ -325,76 +373,3 @@ def test_two_that_start_at_once_share_one_authority(webhooks, tmp_path):
     authority.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
     assert healthy(authority=authority)
     assert healthy(other, authority)
-
-
-@pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/cluster", "samples"])
-def test_manifests_build(webhooks, folder):
-    built = webhooks.stack.kubectl("kustomize", str(ROOT / "manifests" / folder))
-    assert all(document["kind"] for document in yaml.safe_load_all(built))
-
-
-def test_the_workloads_are_accepted_by_the_api_server(webhooks):
-    built = webhooks.stack.kubectl("kustomize", str(ROOT / "manifests/base"))
-    # The registrations are there already, on loopback.
-    items = [d for d in yaml.safe_load_all(built) if "WebhookConfiguration" not in d["kind"]]
-    content = {"apiVersion": "v1", "kind": "List", "items": items}
-    strictly = ("--dry-run=server", "--validate=strict")
-    answer = webhooks.kubectl("apply", *strictly, "-f-", stdin=content)
-    assert (0, "") == (answer.returncode, answer.stderr)
-    assert 4 == answer.stdout.count("apps/kserve-has-")
-
-
-def test_the_local_overlay_has_no_workloads(webhooks):
-    built = webhooks.stack.kubectl("kustomize", str(ROOT / "manifests/overlays/local"))
-    kinds = {document["kind"] for document in yaml.safe_load_all(built)}
-    assert not kinds & {"Deployment", "DaemonSet", "StatefulSet", "Pod", "Service"}
-
-
-def built_with(webhooks, tmp_path, component):
-    manifests = Path("../" * len(tmp_path.parts)) / str(ROOT / "manifests").lstrip("/")
-    content = {
-        "resources": [str(manifests / "base")],
-        "components": [str(manifests / "components" / component)],
-    }
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    return list(yaml.safe_load_all(webhooks.stack.kubectl("kustomize", str(tmp_path))))
-
-
-def test_the_mps_component_adds_a_daemon_and_tells_agent_and_webhook_of_it(webhooks, tmp_path):
-    built = built_with(webhooks, tmp_path, "mps")
-    items = [d for d in built if "WebhookConfiguration" not in d["kind"]]
-    strictly = ("--dry-run=server", "--validate=strict")
-    stdin = {"apiVersion": "v1", "kind": "List", "items": items}
-    answer = webhooks.kubectl("apply", *strictly, "-f-", stdin=stdin)
-    assert (0, "") == (answer.returncode, answer.stderr)
-    pods = {
-        d["metadata"]["name"]: d["spec"]["template"]["spec"]
-        for d in items
-        if "apps/" in d["apiVersion"]
-    }
-    (agent,) = pods["kserve-has-agent"]["containers"]
-    (daemon,) = pods["kserve-has-mps"]["containers"]
-    (webhook,) = pods["kserve-has-webhook"]["containers"]
-    assert "--mps=adopt" in agent["args"]
-    assert pods["kserve-has-agent"]["hostPID"]
-    assert pods["kserve-has-mps"]["hostPID"]
-    assert "--mps-pipes=/run/kserve-has-mps" in webhook["args"]
-    for container in (agent, daemon):
-        places = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
-        assert (contract.MPS_DIR, str(LOGS)) == (places["pipes"], places["logs"])
-        (drivers,) = [e for e in container["env"] if e["name"] == "NVIDIA_DRIVER_CAPABILITIES"]
-        assert "compute,utility" == drivers["value"]
-
-
-def test_cert_manager_takes_the_certificate_over(webhooks, tmp_path):
-    built = built_with(webhooks, tmp_path, "cert-manager")
-    injected = "cert-manager.io/inject-ca-from"
-    marked = {d["kind"] for d in built if injected in (d["metadata"].get("annotations") or {})}
-    assert {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"} == marked
-    (deployment,) = [
-        d
-        for d in built
-        if (d["kind"], d["metadata"]["name"]) == ("Deployment", "kserve-has-webhook")
-    ]
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert "--tls-dir=/run/tls" in container["args"]

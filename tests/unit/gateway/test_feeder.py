@@ -9,7 +9,7 @@ from autoscaler.gateway.feeder import feed
 from autoscaler.gateway.files import XdsFiles
 from kserve_has import contract
 from kserve_has.config.gateway import GatewaySettings
-from kserve_has.kube.resources import INFERENCE_SERVICES
+from kserve_has.kube.resources import INFERENCE_SERVICES, PODS
 
 SETTINGS = GatewaySettings()
 SERVICE = {
@@ -25,13 +25,15 @@ SERVICE = {
 
 
 class Api:
-    """An API server that answers nobody until it is reachable."""
+    """An API server that keeps one list back until it is reachable."""
 
-    def __init__(self):
+    def __init__(self, kept_back):
         self.reachable = asyncio.Event()
+        self._kept_back = kept_back
 
     async def list(self, resource, *_, **__):
-        await self.reachable.wait()
+        if resource == self._kept_back:
+            await self.reachable.wait()
         return ([SERVICE] if resource == INFERENCE_SERVICES else []), "1"
 
     async def watch(self, *_, **__):
@@ -59,8 +61,9 @@ async def running(work):
         await task
 
 
-async def test_envoy_starts_with_the_routes_of_the_cluster_and_never_before(tmp_path):
-    api = Api()
+@pytest.mark.parametrize("late", [INFERENCE_SERVICES, PODS], ids=["services", "pods"])
+async def test_envoy_starts_with_the_routes_of_the_cluster_and_never_before(tmp_path, late):
+    api = Api(late)
     async with running(feed(api, XdsFiles(tmp_path, SETTINGS), SETTINGS)):
         await settle()
         assert [path.name for path in tmp_path.iterdir()] == ["eds"]
@@ -77,7 +80,7 @@ async def test_without_an_api_server_only_what_a_former_process_left_is_served(
 ):
     if former:
         XdsFiles(tmp_path, SETTINGS).write(())
-    monkeypatch.setattr(program, "KubeClient", lambda *_, **__: Api())
+    monkeypatch.setattr(program, "KubeClient", lambda *_, **__: Api(PODS))
     async with running(program._run(None, tmp_path, SETTINGS)):
         await settle()
         assert (tmp_path / "bootstrap.yaml").exists() == former

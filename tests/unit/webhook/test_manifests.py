@@ -80,6 +80,52 @@ def test_packaged_settings_are_accepted(part, kind):
     load(kind, mapping)
 
 
+def test_cert_manager_renews_the_certificate_under_an_authority_that_stays_trusted():
+    found = documents("components/cert-manager/certificate.yaml")
+    certificates = {d["metadata"]["name"]: d["spec"] for d in found if d["kind"] == "Certificate"}
+    issuers = {d["metadata"]["name"]: d["spec"] for d in found if d["kind"] == "Issuer"}
+    (step,) = documents("components/cert-manager/inject-authority.yaml")[0]
+    (trusted,) = step["value"].values()
+    authority = certificates.pop(trusted.removeprefix(f"{contract.NAMESPACE}/"))
+    assert (True, "Never") == (authority["isCA"], authority["privateKey"]["rotationPolicy"])
+    (leaf,) = certificates.values()
+    signs = issuers[leaf["issuerRef"]["name"]]
+    assert {"ca": {"secretName": authority["secretName"]}} == signs
+    assert "isCA" not in leaf
+    days = [int(spec["duration"].removesuffix("h")) / 24 for spec in (leaf, authority)]
+    assert days[1] > 10 * days[0]
+    (mounted,) = [
+        step["value"]["secret"]["secretName"]
+        for step in documents("components/cert-manager/mounted-certificate.yaml")[0]
+        if "volumes" in step["path"]
+    ]
+    assert leaf["secretName"] == mounted
+
+
+def test_accounts_may_do_what_their_code_does_and_no_more():
+    def may(part):
+        return {
+            (resource, verb)
+            for kind in ("ClusterRole", "Role")
+            for role in by_kind(f"base/rbac/{part}.yaml", kind)
+            for rule in role["rules"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    def watched(*resources):
+        return {(resource, verb) for resource in resources for verb in ("list", "watch")}
+
+    events = ("events", "create")
+    assert may("agent") == {*watched("pods"), ("pods", "patch"), ("nodes", "patch"), events}
+    assert may("gateway") == watched("pods", "inferenceservices")
+    assert may("autoscaler") == {
+        *watched("inferenceservices", "pods", "nodes", "deployments"),
+        *(("pods", "patch"), ("deployments/scale", "patch"), events),
+        *(("leases", verb) for verb in ("create", "get", "update")),
+    }
+
+
 def test_a_gateway_is_given_the_time_and_the_memory_that_it_counts_on():
     (workload,) = by_kind("base/gateway/gateway.yaml", "Deployment")
     pod = workload["spec"]["template"]["spec"]

@@ -1,3 +1,4 @@
+import io
 import json
 import ssl
 
@@ -10,7 +11,7 @@ from kserve_has.errors import ClusterError, SettingsError
 from webhook.__main__ import read_settings, served_names, split_listen
 from webhook.keeper import MountedCertificates
 from webhook.metrics import WebhookMetrics
-from webhook.server import WebhookServer
+from webhook.server import MAX_BODY_BYTES, WebhookServer
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ async def test_a_pod_is_answered_in_the_reviews_own_words(client):
 async def test_what_is_no_review_is_a_bad_request(client, path):
     answer = await client.post(path, data=b"{")
     assert 400 == answer.status
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(MAX_BODY_BYTES - 1024, 200), (MAX_BODY_BYTES + 1, 413)]
+)
+async def test_the_largest_objects_are_reviewed_and_nothing_beyond(client, size, status):
+    service = {"metadata": {"annotations": {"note": "x" * (size - 256)}}, "spec": {}}
+    body = review(object=service).ljust(size)
+    answer = await client.post("/validate-inferenceservice", data=io.BytesIO(body.encode()))
+    assert status == answer.status
 
 
 async def test_every_answer_is_counted_and_timed(client):
