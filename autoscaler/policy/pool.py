@@ -17,6 +17,8 @@ from .observation import Replica
 from .state import Memory, changed
 
 _MINUTES = 60
+# The rise from nothing when a service begins is no surge to be expected again.
+_MINUTES_TO_JUDGE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def remember(memory: Memory, now_s: float, surge: float) -> Memory:
 def usual_surge(desk: Desk, memory: Memory) -> float:
     """Return the factor by which the rate must be expected to rise within a cold start."""
     heights = sorted(height for _, height in memory.surges)
-    if not heights:
+    if len(heights) < _MINUTES_TO_JUDGE:
         return desk.settings.pool_surge
     at = min(len(heights) - 1, int(desk.settings.pool_quantile * len(heights)))
     return max(desk.settings.pool_surge, heights[at])

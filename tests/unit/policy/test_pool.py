@@ -75,6 +75,8 @@ def test_the_usual_surge_is_a_quantile_and_never_below_the_prior():
     assert usual_surge(desk, Memory()) == SETTINGS.pool_surge
     calm = tuple((minute, 1.1) for minute in range(60))
     assert usual_surge(desk, Memory(surges=calm)) == SETTINGS.pool_surge
+    beginning = ((0, 30.0), (1, 1.0))
+    assert usual_surge(desk, Memory(surges=beginning)) == SETTINGS.pool_surge
     rare = (*calm[:57], (57, 9.0), (58, 8.0), (59, 7.0))
     assert usual_surge(desk, Memory(surges=rare)) == 7.0
 
@@ -85,7 +87,9 @@ def test_there_are_spares_for_a_surge_but_not_for_more_than_their_worth():
     full = view.ladder(desk, 4).sturdy_rps
     assert pool_count(desk, view, full, 4) >= 3
     tight = replace(SETTINGS, pool_overhead=0.0)
-    desk, view = seen(service(max_replicas=20), Memory(surges=((1, 20.0),)), tight)
+    desk, view = seen(
+        service(max_replicas=20), Memory(surges=tuple((m, 20.0) for m in range(10))), tight
+    )
     working_ = cheapest_split(desk, view, full, 4).working
     assert pool_count(desk, view, full, 4) == working_ + 1
 
