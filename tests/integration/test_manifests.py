@@ -76,6 +76,35 @@ def built_with(kserve, tmp_path, component):
     return list(yaml.safe_load_all(kserve.kubectl("kustomize", str(tmp_path))))
 
 
+def test_images_and_profiles_are_taken_from_an_overlay_as_the_install_page_says(kserve, tmp_path):
+    manifests = Path("../" * len(tmp_path.parts)) / str(ROOT / "manifests").lstrip("/")
+    (tmp_path / "a.profile.json").write_text("{}")
+    content = {
+        "resources": [str(manifests / "samples"), str(manifests / "base/autoscaler")],
+        "images": [
+            {"name": f"kserve-has/{name}", "newName": f"registry.example/kserve-has/{name}"}
+            for name in ("model-server", "autoscaler")
+        ],
+        "configMapGenerator": [
+            {
+                "name": "kserve-has-profiles",
+                "namespace": contract.NAMESPACE,
+                "files": ["a.profile.json"],
+            }
+        ],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    built = list(yaml.safe_load_all(kserve.kubectl("kustomize", str(tmp_path))))
+    services = [d for d in built if d["kind"] == "InferenceService"]
+    images = {c["image"] for d in services for c in d["spec"]["predictor"]["containers"]}
+    assert images == {"registry.example/kserve-has/model-server:0.1.0"}
+    (profiles,) = [d["metadata"]["name"] for d in built if d["kind"] == "ConfigMap"]
+    (deployment,) = [d for d in built if d["kind"] == "Deployment"]
+    volumes = {v["name"]: v for v in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["profiles"]["configMap"]["name"] == profiles
+    assert profiles.startswith("kserve-has-profiles-")
+
+
 def test_the_mps_component_adds_a_daemon_and_tells_agent_and_webhook_of_it(kserve, tmp_path):
     built = built_with(kserve, tmp_path, "mps")
     items = [d for d in built if "WebhookConfiguration" not in d["kind"]]

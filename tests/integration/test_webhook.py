@@ -296,9 +296,23 @@ def test_what_was_stored_before_the_webhook_came_can_be_deleted(webhooks):
     assert 0 == answer.returncode, answer.stderr
 
 
+def test_a_service_taken_out_as_the_install_page_says_is_scaled_by_kserve(webhooks):
+    webhooks.create(service("out", priority="200"))
+    page = (ROOT / "docs/how-to/install.md").read_text(encoding="utf-8")
+    command = page[page.index("kubectl -n NAMESPACE annotate") :].partition("```")[0]
+    words = command.replace("\\\n", " ").replace("NAMESPACE", NAMESPACE).split()
+    answer = webhooks.kubectl(*("out" if word == "NAME" else word for word in words[1:]))
+    assert 0 == answer.returncode, answer.stderr
+    left = webhooks.get("isvc", f"-n{NAMESPACE}", "out")["metadata"]["annotations"]
+    assert [] == [key for key in left if key.startswith(contract.PREFIX)]
+    scaler = ("get", "hpa", f"-n{NAMESPACE}", "out-predictor")
+    eventually(lambda: 0 == webhooks.kubectl(*scaler).returncode)
+
+
 def test_a_service_can_be_deleted_while_the_webhook_is_away(webhooks):
     webhooks.create(service("left"))
-    eventually(lambda: webhooks.get("isvc", f"-n{NAMESPACE}", "left")["metadata"]["finalizers"])
+    held = ("isvc", f"-n{NAMESPACE}", "left")
+    eventually(lambda: webhooks.get(*held)["metadata"].get("finalizers"))
     nobody = {
         "op": "replace",
         "path": "/webhooks/0/clientConfig/url",

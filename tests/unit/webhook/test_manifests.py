@@ -1,5 +1,6 @@
 """The manifests name what the code names."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from autoscaler.gateway import drain
 from kserve_has import contract
 from kserve_has.config import load
 from kserve_has.config.agent import AgentSettings
+from kserve_has.config.controller import ControllerSettings
 from kserve_has.config.gateway import GatewaySettings
 from kserve_has.config.webhook import WebhookSettings
+from kserve_has.gpu import H200
+from kserve_has.latency.table import load_table
 from kserve_has.units import parse_bytes
 from webhook import trust
 from webhook.annotations import check_annotations
@@ -78,6 +82,33 @@ def test_the_webhook_may_touch_its_own_secret_and_registrations_and_no_other():
 def test_packaged_settings_are_accepted(part, kind):
     (mapping,) = documents(f"base/common/settings/{part}.yaml")
     load(kind, mapping)
+
+
+def test_profiles_are_mounted_where_the_install_page_says_and_need_not_be_there():
+    (workload,) = by_kind("base/autoscaler/autoscaler.yaml", "Deployment")
+    pod = workload["spec"]["template"]["spec"]
+    (volume,) = [v["configMap"] for v in pod["volumes"] if v["name"] == "profiles"]
+    assert volume["optional"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "profiles"]
+    pages = MANIFESTS.parent / "docs/how-to"
+    for name in ("install.md", "profile-a-model.md"):
+        page = (pages / name).read_text(encoding="utf-8")
+        assert f"latency_profiles: {mount['mountPath']}\n" in page
+        assert volume["name"] in page
+
+
+def test_the_install_page_names_the_models_that_the_packaged_table_knows():
+    page = (MANIFESTS.parent / "docs/how-to/install.md").read_text(encoding="utf-8")
+    listed = re.search(r"`kserve-has/served-model`: ([a-z0-9_,\s]+)\.", page)
+    assert listed is not None
+    names = re.split(r",\s+", listed[1])
+    known = {(name, H200.product) for name in names}
+    settings = ControllerSettings()
+    table = load_table(dtype=settings.latency_dtype, mode=settings.latency_mode)
+    assert set(table._curves) == known
+    others = {("bf16", mode): load_table(dtype="bf16", mode=mode) for mode in ("eager", "graph")}
+    for other in others.values():
+        assert set(other._curves) == known - {("llama_512", H200.product)}
 
 
 def test_cert_manager_renews_the_certificate_under_an_authority_that_stays_trusted():
