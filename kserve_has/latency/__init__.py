@@ -11,7 +11,7 @@ class Latency:
     """Service time of one request alone on an allocation, without queueing.
 
     Attributes:
-        mean_ms: expected time, milliseconds.
+        mean_ms: expected time over a random phase of the quota window, milliseconds.
         upper_ms: one-sided 95 % bound, milliseconds; decisions use this one.
 
     """

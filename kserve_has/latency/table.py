@@ -15,7 +15,7 @@ from importlib.resources import files
 
 from ..errors import LatencyModelError
 from . import Latency
-from .duty import elapsed_mean_ms, elapsed_upper_ms
+from .duty import alone_mean_ms, elapsed_upper_ms
 
 Curve = tuple[tuple[float, float], ...]  # (log SMs, log milliseconds), SMs ascending
 
@@ -76,7 +76,7 @@ class LatencyTable:
             raise LatencyModelError(f"quota {quota_percent} is outside 1..100 per cent")
         gpu_ms = self.gpu_ms(served_model, gpu_product, batch, sm)
         return Latency(
-            elapsed_mean_ms(gpu_ms, quota_percent, self.quota_window_ms),
+            alone_mean_ms(gpu_ms, quota_percent, self.quota_window_ms),
             elapsed_upper_ms(gpu_ms * self.margin, quota_percent, self.quota_window_ms),
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..latency.duty import SPARE_MS
 from .core import Vector
 
 
@@ -28,15 +29,16 @@ class Grid:
     piece: NDArray[np.intp]
     quota: Vector
     quota_window_ms: float = 50.0
-    slowing: Vector = field(init=False)
     budget_ms: Vector = field(init=False)
+    credit_ms: Vector = field(init=False)
     pause_ms: Vector = field(init=False)
 
     def __post_init__(self) -> None:
         share = self.quota / 100.0
-        object.__setattr__(self, "slowing", 1.0 / share)
-        object.__setattr__(self, "budget_ms", share * self.quota_window_ms)
-        object.__setattr__(self, "pause_ms", (1.0 - share) * self.quota_window_ms)
+        window = self.quota_window_ms
+        object.__setattr__(self, "budget_ms", share * window)
+        object.__setattr__(self, "credit_ms", np.minimum(window, share * window + SPARE_MS))
+        object.__setattr__(self, "pause_ms", (1.0 - share) * window)
 
     def __len__(self) -> int:
         return len(self.quota)
@@ -69,15 +71,39 @@ class Grid:
     def under_quota(self, mean: Vector, upper: Vector, lower: Vector) -> tuple[Vector, ...]:
         """Return wall milliseconds of every configuration from GPU milliseconds of every piece.
 
-        The mean is over a random phase of the quota window, the bounds over the worst and the
-        best phase: one pause more, one pause fewer (the law of :mod:`kserve_has.latency.duty`).
+        The mean is that of a request alone over a random phase of the quota window; the upper
+        bound allows for one that found the budget spent, the lower one for the best phase at rest
+        (the law of :mod:`kserve_has.latency.duty`).
         """
         top, bottom = upper[self.piece], lower[self.piece]
         most = np.ceil(top / self.budget_ms)
-        least = np.ceil(bottom / self.budget_ms)
-        least -= 1.0
         most *= self.pause_ms
-        least *= self.pause_ms
         most += top
+        # The best phase spends the whole first credit just before a window's edge.
+        least = np.ceil((bottom - self.credit_ms) / self.budget_ms)
+        least -= 1.0
+        np.maximum(least, 0.0, out=least)
+        least *= self.pause_ms
         least += bottom
-        return mean[self.piece] * self.slowing, most, least
+        return self._alone(mean[self.piece]), most, least
+
+    def _alone(self, gpu_ms: Vector) -> Vector:
+        """Return :func:`kserve_has.latency.duty.alone_mean_ms` of every configuration."""
+        found = gpu_ms.copy()
+        at = np.flatnonzero(gpu_ms > self.budget_ms)
+        if not len(at):
+            return found
+        gpu, budget, credit = gpu_ms[at], self.budget_ms[at], self.credit_ms[at]
+        pause, window = self.pause_ms[at], self.quota_window_ms
+        rest = np.maximum(0.0, gpu - credit)
+        waits = (window + credit) / 2 + (np.ceil(rest / budget) - 1) * pause + rest
+        early = np.where(rest > 0.0, waits, gpu)
+        pauses = _pauses(gpu, budget) - _pauses(rest, budget)
+        found[at] = ((window - credit) * early + credit * gpu + pauses * pause) / window
+        return found
+
+
+def _pauses(gpu_ms: Vector, budget_ms: Vector) -> Vector:
+    whole = np.floor(gpu_ms / budget_ms)
+    found: Vector = budget_ms * whole * (whole - 1) / 2 + whole * (gpu_ms - whole * budget_ms)
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import LatencyModelError
 from ..latency import Latency
-from ..latency.duty import elapsed_mean_ms, elapsed_upper_ms
+from ..latency.duty import alone_mean_ms, elapsed_upper_ms
 from .grid import Grid
 from .network import FittedNetwork
 from .priors import LearntPrior, packaged
@@ -68,7 +68,7 @@ class ProfiledLatency:
             surface = self._surfaces[key] = (float(found[0][0]), float(found[1][0]))
         mean_ms, upper_ms = surface
         return Latency(
-            elapsed_mean_ms(mean_ms, quota_percent, self.quota_window_ms),
+            alone_mean_ms(mean_ms, quota_percent, self.quota_window_ms),
             elapsed_upper_ms(upper_ms, quota_percent, self.quota_window_ms),
         )
 

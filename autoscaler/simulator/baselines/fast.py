@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from kserve_has.config.policy import PolicySettings
 from kserve_has.latency import LatencyModel
+from kserve_has.latency.duty import stream_mean_ms
 
 from ...policy.capacity import Piece, ladder
 from ...policy.observation import Observation, Service
@@ -103,7 +104,10 @@ def efficient_piece(
         known = latency.predict(
             service.served_model, geometry.product, service.batch, piece.sm, piece.quota
         )
-        profiled = replace(piece, rps=1000.0 / known.mean_ms)
+        whole = latency.predict(
+            service.served_model, geometry.product, service.batch, piece.sm, 100
+        )
+        profiled = replace(piece, rps=1000.0 / stream_mean_ms(whole.mean_ms, piece.quota))
         if fastest is None or known.upper_ms < fastest[0]:
             fastest = (known.upper_ms, profiled)
         if known.upper_ms > slo_share * service.slo.latency_ms:

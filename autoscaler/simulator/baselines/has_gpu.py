@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from kserve_has.allocation import Allocation
 from kserve_has.gpu import GpuGeometry
 from kserve_has.latency import LatencyModel
+from kserve_has.latency.duty import stream_mean_ms
 
 from ...policy.observation import Observation, Replica, ReplicaPhase, Service
 from ...policy.plan import Action, Because, Place, Plan, Reason, Resize, SetScale
@@ -97,10 +98,11 @@ class HasGpu:
     def rps(self, service: Service, geometry: GpuGeometry, sm: int, quota: int) -> float:
         """Return a pod's capacity as HAS-GPU computes it."""
         sms = max(1, round(geometry.sm_count * sm / 100))
-        known = self._latency.predict(
-            service.served_model, geometry.product, service.batch, sms, quota
+        whole = self._latency.predict(
+            service.served_model, geometry.product, service.batch, sms, 100
         )
-        return 1000.0 / (known.mean_ms + (0.0 if self._fixed else 70.0))
+        known_ms = stream_mean_ms(whole.mean_ms, quota)
+        return 1000.0 / (known_ms + (0.0 if self._fixed else 70.0))
 
     def _forget_gone(self, observation: Observation) -> None:
         alive = {replica.name for s in observation.services for replica in s.replicas}

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from kserve_has.errors import LatencyModelError
-from kserve_has.latency.duty import elapsed_mean_ms, elapsed_upper_ms
+from kserve_has.latency.duty import alone_mean_ms, elapsed_upper_ms, stream_mean_ms
 from kserve_has.latency.table import load_table
 
 H200 = "NVIDIA H200"
@@ -42,5 +42,6 @@ def test_an_impossible_piece_is_refused(batch, sm, quota):
 
 def test_a_job_of_one_budget_pauses_once_at_most_and_a_full_quota_never():
     assert elapsed_upper_ms(20, 40, 50) == pytest.approx(50)
-    assert elapsed_mean_ms(20, 40, 50) == pytest.approx(50)
+    assert stream_mean_ms(20, 40) == pytest.approx(50)
+    assert alone_mean_ms(20, 40, 50) == 20
     assert elapsed_upper_ms(20, 100, 50) == 20

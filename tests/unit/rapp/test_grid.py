@@ -1,6 +1,6 @@
 import numpy as np
 
-from kserve_has.latency.duty import elapsed_mean_ms, elapsed_upper_ms
+from kserve_has.latency.duty import alone_mean_ms, elapsed_upper_ms
 from kserve_has.rapp.grid import Grid
 from kserve_has.rapp.network import FittedNetwork
 
@@ -17,7 +17,7 @@ def test_a_grid_follows_the_quota_law_of_one_configuration(prior, unseen):
             alone = fitted.surface(np.array([float(batch)]), np.array([float(sm)]))
             gpu_mean, gpu_upper, gpu_lower = (float(a[0]) for a in alone)
             for quota in QUOTAS:
-                np.testing.assert_allclose(mean[at], elapsed_mean_ms(gpu_mean, quota, 50.0))
+                np.testing.assert_allclose(mean[at], alone_mean_ms(gpu_mean, quota, 50.0))
                 np.testing.assert_allclose(upper[at], elapsed_upper_ms(gpu_upper, quota, 50.0))
                 assert gpu_lower <= lower[at] <= mean[at] <= upper[at]
                 at += 1
