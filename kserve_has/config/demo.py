@@ -22,20 +22,13 @@ class DemoSettings:
         why="services in use do not start at full load; not counted",
     )
     speed: float = setting(
-        12.0,
+        20.0,
         low=0.1,
         high=100,
-        why="what the trace's rate does in half an hour, a rise and a fall by half, fits the run",
+        why="nearly the whole hour of the trace fits the run, and with it a rise and a fall by half",
     )
     resnet50_factor: float = setting(
         6.0, low=0.01, high=1000, why="what both model servers' Python can serve on two cores"
-    )
-    scale_in_after_s: float = setting(
-        10.0,
-        unit="s",
-        low=0,
-        high=3600,
-        why="a third of the autoscaler's default: the run is short, and so are its calm stretches",
     )
     bert_base_384_factor: float = setting(
         3.0, low=0.01, high=1000, why="the same, at half of the other service's rate"
@@ -65,6 +58,36 @@ class DemoSettings:
     recent_s: float = setting(
         10.0, unit="s", low=1, high=120, why="the window of the live percentiles"
     )
+
+    demand_window_s: float = setting(
+        20.0,
+        unit="s",
+        low=5,
+        high=600,
+        why="half of the autoscaler's default: time passes faster for the trace, too",
+    )
+    scale_in_after_s: float = setting(
+        8.0,
+        unit="s",
+        low=0,
+        high=3600,
+        why="the same for how long a replica less must have been right",
+    )
+    pool_keep_s: float = setting(
+        8.0, unit="s", low=0, high=86400, why="the same for a parked spare"
+    )
+    pool_surge: float = setting(
+        1.0, low=1.0, high=20.0, why="one spare is enough for a trace that doubles in a minute"
+    )
+
+    def policy(self) -> dict[str, float]:
+        """Return the settings of the autoscaler's policy that differ from its defaults."""
+        return {
+            "demand_window_s": self.demand_window_s,
+            "scale_in_after_s": self.scale_in_after_s,
+            "pool_keep_s": self.pool_keep_s,
+            "pool_surge": self.pool_surge,
+        }
 
     def factor(self, served_model: str) -> float:
         """Return the factor from the trace's rate to a model's load."""

@@ -153,7 +153,7 @@ def _inside(args: argparse.Namespace, settings: DemoSettings, source: trace.Trac
     )
     with ExitStack() as cleanup:
         with shown("local stack") as report:
-            autoscaler = {"policy": {"scale_in_after_s": settings.scale_in_after_s}}
+            autoscaler = {"policy": settings.policy()}
             options = StackOptions("full", out, autoscaler=autoscaler, report=report)
             stack = cleanup.enter_context(LocalStack.up(options))
         raw = asyncio.run(Run(stack, out, settings).go(order, display))

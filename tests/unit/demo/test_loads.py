@@ -14,7 +14,7 @@ from kserve_has.slo import Slo
 
 RESNET = Service("has-demo/resnet50", Slo(100.0), "resnet50", 8, True)
 BERT = Service("has-demo/bert", Slo(250.0), "bert_base_384", 8, True)
-SETTINGS = DemoSettings(lead_in_s=10.0)
+SETTINGS = DemoSettings(lead_in_s=10.0, speed=8.0)
 
 
 def both(source=None, **changes):
