@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", default="", help="tables whose name begins so; others stay")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "rapp-accuracy.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     ask = ["git", "rev-parse", "--short", "HEAD"]

@@ -111,6 +111,7 @@ def main() -> None:
                     cases.setdefault(key, []).extend(decisions(points, upper))
         results[f"{dtype} {mode}"] = {key: figures(found) for key, found in cases.items()}
         print(dtype, mode, json.dumps(results[f"{dtype} {mode}"]), flush=True)
+        options.out.mkdir(parents=True, exist_ok=True)
         path = options.out / "rapp-regret.json"
         path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 

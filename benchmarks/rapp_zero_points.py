@@ -62,6 +62,7 @@ def main() -> None:
         figures = report(found, table.family)
         results[way] = {k: figures[k] for k in ("points", "mape", "median", "p95", "families")}
         print(way, json.dumps(results[way]), flush=True)
+        options.out.mkdir(parents=True, exist_ok=True)
         path = options.out / "rapp-zero-points.json"
         path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
