@@ -165,11 +165,14 @@ def pod(**annotations: str) -> dict:
     }
 
 
-def test_a_refused_service_is_answered_with_what_the_reference_page_prints(webhooks):
+def test_a_refused_service_is_answered_with_what_the_pages_print(webhooks):
     answer = webhooks.kubectl("apply", "-f", "manifests/samples/refused.yaml")
     assert 1 == answer.returncode
     page = (ROOT / "docs/reference/annotations.md").read_text(encoding="utf-8")
     assert answer.stderr.strip() in page
+    # The README leaves kubectl's own words before it out.
+    told = answer.stderr[answer.stderr.index("admission webhook") :].strip()
+    assert told in (ROOT / "README.md").read_text(encoding="utf-8")
     assert 8 == answer.stderr.count("\n  - ")
     assert 1 == webhooks.kubectl("get", "isvc", "-nhas-demo", "refused").returncode
 
