@@ -246,6 +246,8 @@ async def test_without_memory_new_requests_are_refused_until_there_is_some(
                 await asyncio.sleep(0.05)
         for upload in uploads:
             upload.close()
+            with contextlib.suppress(ConnectionError):
+                await upload.wait_closed()
         await gateway.until_routed({upstreams[0].address}, within_s=5.0)
 
 
