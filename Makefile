@@ -8,7 +8,7 @@ RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sync constraints test lint format unit clean
+.PHONY: help demo sync constraints test retest lint format unit clean
 
 DEMO_SECONDS ?=
 DEMO_ARGS ?=
@@ -56,6 +56,9 @@ unit: $(DEV) ## the tests that need no real parts, in seconds
 
 test: lint ## everything that passes without a GPU
 	$(BIN)/python -m pytest
+
+retest: lint ## what failed in the last run, by itself
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
