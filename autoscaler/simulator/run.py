@@ -54,7 +54,7 @@ def simulate(
     after = _counts(world)
     _drain(world, end)
     return {
-        name: _outcome(deployment, before[name], after[name])
+        name: _outcome(deployment, before[name], after[name], scenario.geometry.sm_count)
         for name, deployment in world.deployments.items()
     }
 
@@ -128,7 +128,7 @@ def _counts(world: World) -> dict[str, _Count]:
     return found
 
 
-def _outcome(deployment: Deployment, before: _Count, after: _Count) -> Outcome:
+def _outcome(deployment: Deployment, before: _Count, after: _Count, sm_count: int) -> Outcome:
     lane = deployment.lane
     latencies = np.asarray(lane.latencies[before.answers :])
     p50, p95, p99 = (
@@ -141,7 +141,7 @@ def _outcome(deployment: Deployment, before: _Count, after: _Count) -> Outcome:
         lane.offered - before.offered,
         lane.late - lane.early_late,
         lane.failed - lane.early_failed,
-        (after.area_s - before.area_s) / (132 * 100.0),
+        (after.area_s - before.area_s) / (sm_count * 100.0),
         after.larger_s - before.larger_s,
         p50,
         p95,

@@ -10,6 +10,7 @@ from autoscaler.simulator.contenders import POLICIES, Context
 from autoscaler.simulator.run import Beginning, Nobody, simulate
 from autoscaler.simulator.scenario import Load, Scenario
 from kserve_has.config.policy import PolicySettings
+from kserve_has.gpu import H200
 from kserve_has.latency.table import load_table
 from kserve_has.loadgen.trace import Trace
 from kserve_has.slo import Slo
@@ -67,6 +68,13 @@ def test_static_pieces_cost_their_share_of_the_time():
     start = {"ns/0": Beginning(((piece(0b1, 50, "GPU-0000"), 50.0),))}
     outcome = simulate(context().scenario, Nobody(), start)["ns/0"]
     assert 50.0 * 8 * 50 / 13200 == pytest.approx(outcome.cost_gpu_s)
+
+
+def test_a_share_is_one_of_the_gpu_at_hand():
+    start = {"ns/0": Beginning(((piece(0b1, 50, "GPU-0000"), 50.0),))}
+    half = replace(H200, sm_count=66)
+    outcome = simulate(replace(context().scenario, geometry=half), Nobody(), start)["ns/0"]
+    assert 50.0 * 8 * 50 / 6600 == pytest.approx(outcome.cost_gpu_s)
 
 
 def test_more_late_answers_on_less():
