@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import AnnotationError
 from ..kube import ApiError, KubeClient
 from ..kube.objects import JsonObject
 from ..kube.resources import EVENTS, INFERENCE_SERVICES, NODES, PODS
@@ -25,6 +26,7 @@ class Found:
 
     Attributes:
         services: by name.
+        unreadable: (name, what is wrong) of services whose objective cannot be read.
         replicas: their pods.
         decisions: oldest first.
         sm_counts: GPU UUID -> its SMs; empty where the user may not list nodes.
@@ -32,6 +34,7 @@ class Found:
     """
 
     services: list[Service]
+    unreadable: list[tuple[str, str]]
     replicas: list[Replica]
     decisions: list[Decision]
     sm_counts: dict[str, int]
@@ -53,10 +56,23 @@ async def read(kubeconfig: Path | None, namespace: str | None) -> Found:
         pods, _ = await client.list(PODS, namespace)
         events, _ = await client.list(EVENTS, namespace)
         nodes = await _nodes(client)
-    services = [service for isvc in isvcs if (service := service_of(isvc))]
+    services, unreadable = _services(isvcs)
     replicas = [replica for pod in pods if (replica := replica_of(pod))]
-    services.sort(key=lambda service: service.name)
-    return Found(services, replicas, decisions_of(events), sm_counts_of(nodes))
+    return Found(services, unreadable, replicas, decisions_of(events), sm_counts_of(nodes))
+
+
+def _services(isvcs: list[JsonObject]) -> tuple[list[Service], list[tuple[str, str]]]:
+    services, unreadable = [], []
+    for isvc in isvcs:
+        try:
+            service = service_of(isvc)
+        except AnnotationError as error:
+            name = f"{isvc['metadata']['namespace']}/{isvc['metadata']['name']}"
+            unreadable.append((name, str(error).removeprefix(f"{name}: ")))
+            continue
+        if service is not None:
+            services.append(service)
+    return sorted(services, key=lambda service: service.name), sorted(unreadable)
 
 
 async def _nodes(client: KubeClient) -> list[JsonObject]:

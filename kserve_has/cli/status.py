@@ -20,7 +20,8 @@ def add_status(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "status",
         help="show services, objectives, replicas with their pieces of GPUs, last decisions",
-        description="Show what kserve-has holds and did in a cluster. It only reads.",
+        description="Show what kserve-has holds and did in a cluster. It only reads. The exit status "
+        "is 1 where an objective cannot be read.",
     )
     parser.add_argument(
         "--kubeconfig",
@@ -51,11 +52,13 @@ def _run(args: argparse.Namespace) -> int:
     kubeconfig = args.kubeconfig or default_kubeconfig(os.environ, Path.home())
     found = asyncio.run(cluster.read(kubeconfig, args.namespace))
     console = Console()
-    if not found.services:
+    if not found.services and not found.unreadable:
         console.print(f"No InferenceService here carries {contract.OBJECTIVE_LATENCY}.")
         return 0
-    console.print(tables.services_table(found.services, found.replicas, found.sm_counts))
+    services = tables.services_table(found.services, found.replicas, found.sm_counts)
+    tables.add_unreadable(services, found.unreadable)
+    console.print(services)
     console.print(tables.replicas_table(found.replicas))
     if found.decisions and args.decisions > 0:
         console.print(tables.decisions_table(found.decisions, args.decisions))
-    return 0
+    return 1 if found.unreadable else 0

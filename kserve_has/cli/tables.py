@@ -37,6 +37,12 @@ def services_table(
     return table
 
 
+def add_unreadable(table: Table, unreadable: Sequence[tuple[str, str]]) -> None:
+    """Add a row for each (service, what is wrong) whose objective cannot be read."""
+    for name, problem in unreadable:
+        table.add_row(name, f"cannot be read: {problem}", *["-"] * 4)
+
+
 def replicas_table(replicas: Sequence[Replica]) -> Table:
     """Return one row per replica: where it is, its piece, and whether that is in force."""
     table = Table(

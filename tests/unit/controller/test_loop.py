@@ -195,6 +195,31 @@ async def test_of_two_controllers_one_acts_and_the_other_takes_over(running):
     assert sum('"place"' in line for line in running.lines) == 3
 
 
+async def test_a_second_term_starts_from_the_pods_not_from_the_first_terms_memory(
+    running, monkeypatch
+):
+    recovered = []
+    honest = loop.recovered_state
+
+    def recover(world):
+        recovered.append(world)
+        return honest(world)
+
+    monkeypatch.setattr(loop, "recovered_state", recover)
+    leadership, (term, _) = running.start()
+    await running.gated("p")
+    await running.until(lambda: running.allocation("p") is not None)
+    assert len(recovered) == 1
+    await running.stop([term])
+    await leadership.release()
+    async with asyncio.timeout(5):
+        while running.value("leading"):
+            await asyncio.sleep(SETTINGS.tick_s)
+        await leadership.attempt()
+        while len(recovered) < 2:
+            await asyncio.sleep(SETTINGS.tick_s)
+
+
 async def test_the_reason_is_told_as_an_event(running):
     running.start()
     await running.gated("p")

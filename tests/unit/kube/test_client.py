@@ -1,8 +1,11 @@
+import asyncio
+
 import pytest
 from aiohttp.test_utils import unused_port
 
 from kserve_has.errors import ClusterError
 from kserve_has.kube import ApiError, KubeClient
+from kserve_has.kube import client as client_module
 from kserve_has.kube.resources import INFERENCE_SERVICES, NODES, PODS
 
 from .conftest import item
@@ -129,6 +132,13 @@ async def test_a_watch_yields_events_of_any_size_and_raises_what_the_server_says
     with pytest.raises(ApiError) as caught:
         await anext(events)
     assert 410 == caught.value.status
+
+
+async def test_a_watch_that_falls_silent_is_an_error(api, client, monkeypatch):
+    monkeypatch.setattr(client_module, "WATCH_SILENCE_S", 0.05)
+    with pytest.raises(ApiError, match="Unreachable"):
+        async with asyncio.timeout(5):
+            await anext(client.watch(PODS, resource_version="4"))
 
 
 def test_missing_credentials_are_an_error_that_names_the_file(tmp_path):
