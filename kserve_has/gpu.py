@@ -20,6 +20,8 @@ class GpuGeometry:
         sm_count: streaming multiprocessors on the device.
         sm_group_size: SMs of every group but the last, which takes the rest.
         memory_bytes: physical device memory.
+        partitions: whether a partition is enforced; where not, its share of the SMs is given as
+            time on all of them.
 
     """
 
@@ -27,6 +29,7 @@ class GpuGeometry:
     sm_count: int
     sm_group_size: int
     memory_bytes: int
+    partitions: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.sm_group_size <= self.sm_count or self.memory_bytes <= 0:

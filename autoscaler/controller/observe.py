@@ -218,6 +218,7 @@ def _gpu(entry: JsonObject, node: str, usable: bool) -> Gpu:
         sm_count=int(entry["sm_count"]),
         sm_group_size=int(entry["sm_group_size"]),
         memory_bytes=int(entry["memory_bytes"]),
+        partitions=entry.get("backend", "A") == "A",
     )
     healthy = usable and bool(entry.get("healthy", True))
     return Gpu(str(entry["uuid"]), node, geometry, healthy)

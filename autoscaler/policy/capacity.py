@@ -164,7 +164,7 @@ class Ladder:
 
     def _best_effort(self, groups: int, sm: int) -> Piece:
         """Return the largest piece for an objective that nothing meets: the queue stays short."""
-        rps = self._memo[sm, 100] = 600.0 / self._key.alone_ms(sm)
+        rps = self._memo[sm, 100] = 0.6 * self._key.drained_rps(sm, 100)
         return Piece(groups, sm, 100, sm * 100, rps)
 
     @property
@@ -193,7 +193,7 @@ class Ladder:
         """
         if self.rps_of(sm, quota) <= 0.0:
             return 0.0
-        return 10.0 * quota / self._key.alone_ms(sm)
+        return self._key.drained_rps(sm, quota)
 
     def cheapest(self, rps: float) -> Piece | None:
         """Return the cheapest piece that serves ``rps``; None when none does."""
@@ -207,22 +207,35 @@ class _Key:
 
     latency: LatencyModel
     served_model: str
-    product: str
+    geometry: GpuGeometry
     batch: int
     slo: Slo
 
-    def alone_ms(self, sm: int) -> float:
-        return self.latency.predict(self.served_model, self.product, self.batch, sm, 100).upper_ms
+    def drained_rps(self, sm: int, quota: int) -> float:
+        """Return the requests per second that a piece works off in an unbroken stream."""
+        sm, quota = self._in_force(sm, quota)
+        return 10.0 * quota / self._upper_ms(sm, 100)
 
     def rps(self, sm: int, quota: int, chance: float, pool: int) -> float:
-        service_ms = self.latency.predict(
-            self.served_model, self.product, self.batch, sm, quota
-        ).upper_ms
+        sm, quota = self._in_force(sm, quota)
+        service_ms = self._upper_ms(sm, quota)
         if service_ms >= self.slo.latency_ms:
             return 0.0
-        drain_ms = self.alone_ms(sm) * 100.0 / quota
+        drain_ms = self._upper_ms(sm, 100) * 100.0 / quota
         share = utilisation(self.slo.latency_ms - service_ms, drain_ms, chance, pool)
         return share * 1000.0 / drain_ms
+
+    def _in_force(self, sm: int, quota: int) -> tuple[int, int]:
+        """Return the SMs and per cent of the time that a piece of such a size really means."""
+        if self.geometry.partitions:
+            return sm, quota
+        whole = self.geometry.sm_count
+        return whole, max(1, sm * quota // whole)
+
+    def _upper_ms(self, sm: int, quota: int) -> float:
+        return self.latency.predict(
+            self.served_model, self.geometry.product, self.batch, sm, quota
+        ).upper_ms
 
 
 def _sizes(geometry: GpuGeometry, bounds: tuple[int, int, bool]) -> list[tuple[int, int]]:
@@ -267,13 +280,14 @@ def ladder(
     slo, bounds = service.slo, (service.min_sm, service.max_sm, service.exclusive)
     key = (
         id(settings), id(latency), service.served_model, service.batch, slo.latency_ms,
-        slo.percentile, geometry.product, geometry.sm_count, geometry.sm_group_size, bounds, pool,
+        slo.percentile, geometry.product, geometry.sm_count, geometry.sm_group_size,
+        geometry.partitions, bounds, pool,
     )  # fmt: skip
     known = _ladders.get(key)
     if known is None:
         if len(_ladders) >= _LADDERS_KEPT:
             _ladders.clear()
-        asked = _Key(latency, service.served_model, geometry.product, service.batch, slo)
+        asked = _Key(latency, service.served_model, geometry, service.batch, slo)
         book = Ladder(asked, geometry, bounds, settings, pool)
         known = _ladders[key] = settings, latency, book
     return known[2]

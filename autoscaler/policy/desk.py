@@ -38,7 +38,7 @@ class Desk:
     rooms: Rooms
     priorities: Mapping[str, int] = field(default_factory=dict)
     claims: dict[str, int] = field(default_factory=dict)
-    _books: dict[tuple[str, str, int], Ladder] = field(default_factory=dict)
+    _books: dict[tuple[str, str, bool, int], Ladder] = field(default_factory=dict)
 
     @cached_property
     def usable(self) -> list[Room]:
@@ -47,7 +47,7 @@ class Desk:
 
     def ladder(self, service: Service, geometry: GpuGeometry, pool: int) -> Ladder:
         """Return the pieces a service may hold when ``pool`` replicas share its load."""
-        key = (service.name, geometry.product, pool)
+        key = (service.name, geometry.product, geometry.partitions, pool)
         book = self._books.get(key)
         if book is None:
             book = ladder(service, geometry, self.settings, self.latency, pool)

@@ -172,3 +172,11 @@ def test_a_new_leader_charges_nothing_twice_once_all_is_in_force(make):
 def test_a_pod_that_slipped_past_the_webhook_is_not_taken_for_one_to_place(make):
     world = seen([make.isvc()], [make.deployment()], [make.pod("p"), make.pod("q", gated=True)])
     assert [r.name for r in world.observation.services[0].replicas] == ["q"]
+
+
+def test_only_backend_a_enforces_partitions():
+    def partitions(backend):
+        (gpu,) = gpus_of([node({**NODE_GPU, "backend": backend})])
+        return gpu.geometry.partitions
+
+    assert {name: partitions(name) for name in "ABC"} == {"A": True, "B": False, "C": False}

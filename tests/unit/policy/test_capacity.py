@@ -1,6 +1,7 @@
 import itertools
 import math
 import random
+from dataclasses import replace
 from heapq import heappop, heappush
 
 import pytest
@@ -140,3 +141,21 @@ def test_the_parked_piece_is_the_smallest():
 def test_the_odd_last_group_is_counted_only_when_all_are_taken():
     pieces = ladder(service(), SMALL, SETTINGS, TABLE).pieces
     assert {(piece.groups, piece.sm) for piece in pieces} == {(1, 8), (2, 16), (3, 24), (4, 36)}
+
+
+def test_without_partitions_a_piece_is_its_area_in_time_on_the_whole_gpu():
+    turns = replace(H200, partitions=False)
+    book = ladder(service(slo=Slo(100.0, 99)), turns, SETTINGS, TABLE)
+    cut = ladder(service(slo=Slo(100.0, 99)), H200, SETTINGS, TABLE)
+    assert book.rps_of(132, 50) == cut.rps_of(132, 50)
+    assert book.rps_of(64, 100) == cut.rps_of(132, 48) > 0
+    assert book.work_rps(64, 100) == cut.work_rps(132, 48)
+    assert book.rps_of(64, 100) != cut.rps_of(64, 100)
+
+
+def test_without_partitions_even_the_largest_piece_of_a_bounded_service_is_a_share_of_time():
+    turns = replace(H200, partitions=False)
+    impossible = service(slo=Slo(0.5, 99), max_sm=64)
+    best = ladder(impossible, turns, SETTINGS, TABLE).pieces[-1]
+    alone_ms = TABLE.predict("resnet50", "NVIDIA H200", 1, 132, 100).upper_ms
+    assert best.rps == pytest.approx(600.0 * 0.48 / alone_ms)

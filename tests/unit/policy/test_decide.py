@@ -4,6 +4,7 @@ from autoscaler.policy.decide import decide
 from autoscaler.policy.observation import Observation
 from autoscaler.policy.plan import Because, Hold, Place, Reason, Resize, SetScale
 from autoscaler.policy.state import Drain, Memory, State, changed
+from kserve_has.gpu import H200
 
 from .worlds import SETTINGS, TABLE, gpu, gpus, piece, replica, service, steady, world
 
@@ -135,3 +136,19 @@ def test_unchanged_memory_stays_the_same_object():
 def test_a_reason_prints_its_numbers():
     assert "Backlog(queued=12)" == str(Because(Reason.BACKLOG, {"queued": 12.0}))
     assert "Parked" == str(Because(Reason.PARKED))
+
+
+def test_on_a_gpu_without_partitions_nothing_is_asked_about_them():
+    class WholeOnly:
+        def knows(self, *_):
+            return True
+
+        def predict(self, model, product, batch, sm, quota):
+            assert sm == 132
+            return TABLE.predict(model, product, batch, sm, quota)
+
+    turns = replace(H200, partitions=False)
+    held = replica("a", piece(0b1111, 100))
+    seen = world([service(replicas=[held, replica("b")], scale=2)], gpus(2, turns))
+    decision = decide(State(), seen, SETTINGS, WholeOnly())
+    assert any(isinstance(action, Place) for action in decision.plan.actions)
