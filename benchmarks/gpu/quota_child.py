@@ -197,10 +197,6 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
         return {"prepared": len(request["steps"])}
     if request["do"] == "memory":
         return memory(request["bytes"])
-    if request["do"] == "graph probe":
-        from benchmarks.gpu.quota_graph_probe import probe
-
-        return probe()
     if request["do"] == "count":
         from benchmarks.gpu.quota_launches import count
 

@@ -187,7 +187,6 @@ def measure(bench: Bench) -> None:
             bench.of("percent-a", "percent-b"), 4 * fast, [0.3, 0.7], others["bare"]
         ),
     )
-    phase("graph probe", 5, lambda: plain_a.ask(do="graph probe", patience=20))
     phase("kill without MPS", 8, lambda: changes.killed(solo, [solo_a, solo_b]))
 
 

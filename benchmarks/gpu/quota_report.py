@@ -152,14 +152,6 @@ def _killed(report: Report) -> Iterator[Row]:
     )
 
 
-def _probe(report: Report) -> Iterator[Row]:
-    row = report["graph probe"]
-    for way in ("named context", "current context", "captured again"):
-        found = f"{figure(row['whole_ms'], 3)} -> {figure(row[way], 3)} ms"
-        refused = isinstance(row[way], str)
-        yield (f"graph rebuilt, {way}", "longer = moved", row[way] if refused else found, "")
-
-
 SECTIONS: dict[str, Callable[[Report], Iterator[Row]]] = {
     "quota alone": _shares("quota alone", "<= 1 point"),
     "two pods": _shares("two pods", "<= 1 point"),
@@ -175,7 +167,6 @@ SECTIONS: dict[str, Callable[[Report], Iterator[Row]]] = {
     "launches compiled": _launches("launches compiled"),
     "victim": _victim,
     "memory": _memory,
-    "graph probe": _probe,
     "kill without MPS": _killed,
 }
 
