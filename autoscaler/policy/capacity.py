@@ -24,7 +24,7 @@ from functools import lru_cache
 
 from kserve_has.config.policy import PolicySettings
 from kserve_has.gpu import GpuGeometry
-from kserve_has.latency import LatencyModel
+from kserve_has.latency import LatencyModel, Part
 from kserve_has.slo import Slo
 
 from .observation import Service
@@ -205,8 +205,7 @@ class Ladder:
 class _Key:
     """What a service time depends on apart from the piece."""
 
-    latency: LatencyModel
-    served_model: str
+    part: Part
     geometry: GpuGeometry
     batch: int
     slo: Slo
@@ -233,9 +232,7 @@ class _Key:
         return whole, max(1, sm * quota // whole)
 
     def _upper_ms(self, sm: int, quota: int) -> float:
-        return self.latency.predict(
-            self.served_model, self.geometry.product, self.batch, sm, quota
-        ).upper_ms
+        return self.part.predict(self.batch, sm, quota).upper_ms
 
 
 def _sizes(geometry: GpuGeometry, bounds: tuple[int, int, bool]) -> list[tuple[int, int]]:
@@ -259,9 +256,9 @@ def _useful(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     return tuple(chosen)
 
 
-# Settings and model are known by identity: hashing dozens of settings for every service of every
+# Settings and part are known by identity: hashing dozens of settings for every service of every
 # tick took longer than the rest of a decision. Being kept here, they cannot be replaced by others.
-_ladders: dict[tuple[object, ...], tuple[PolicySettings, LatencyModel, Ladder]] = {}
+_ladders: dict[tuple[object, ...], tuple[PolicySettings, Part, Ladder]] = {}
 _LADDERS_KEPT = 16384
 
 
@@ -274,20 +271,21 @@ def ladder(
 ) -> Ladder:
     """Return the pieces a service may hold when ``pool`` replicas share its load.
 
-    Answers are remembered by the identity of settings and model, which never change.
+    Answers are remembered by the identity of the settings and of the latency model's part, which
+    never change.
     """
     pool = max(1, min(pool, POOL_LIMIT))
     slo, bounds = service.slo, (service.min_sm, service.max_sm, service.exclusive)
+    part = latency.part(service.served_model, geometry.product)
     key = (
-        id(settings), id(latency), service.served_model, service.batch, slo.latency_ms,
-        slo.percentile, geometry.product, geometry.sm_count, geometry.sm_group_size,
-        geometry.partitions, bounds, pool,
+        id(settings), id(part), service.batch, slo.latency_ms, slo.percentile, geometry.sm_count,
+        geometry.sm_group_size, geometry.partitions, bounds, pool,
     )  # fmt: skip
     known = _ladders.get(key)
     if known is None:
         if len(_ladders) >= _LADDERS_KEPT:
             _ladders.clear()
-        asked = _Key(latency, service.served_model, geometry, service.batch, slo)
+        asked = _Key(part, geometry, service.batch, slo)
         book = Ladder(asked, geometry, bounds, settings, pool)
-        known = _ladders[key] = settings, latency, book
+        known = _ladders[key] = settings, part, book
     return known[2]

@@ -20,18 +20,36 @@ class Latency:
     upper_ms: float
 
 
-class LatencyModel(Protocol):
-    """Anything that predicts the service time of a served model on a piece of a GPU.
+class Part(Protocol):
+    """What a latency model knows of one served model on one GPU.
 
-    Hashable, so that answers can be remembered: a changed model is a new object.
+    Answers can be remembered by its identity: a part whose answers change is a new object.
     """
 
-    def __hash__(self) -> int:
-        """Identity is enough."""
+    def predict(self, batch: int, sm: int, quota_percent: int) -> Latency:
+        """Return the service time of a batch.
+
+        Raises:
+            LatencyModelError: the piece is impossible.
+
+        """
         ...
+
+
+class LatencyModel(Protocol):
+    """Anything that predicts the service time of a served model on a piece of a GPU."""
 
     def knows(self, served_model: str, gpu_product: str) -> bool:
         """Whether a prediction can be made for this model on this GPU."""
+        ...
+
+    def part(self, served_model: str, gpu_product: str) -> Part:
+        """Return what is known of one model on one GPU, the same object while that is the same.
+
+        Raises:
+            LatencyModelError: the model or GPU is unknown.
+
+        """
         ...
 
     def predict(

@@ -11,10 +11,11 @@ import csv
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 
 from ..errors import LatencyModelError
-from . import Latency
+from . import Latency, Part
 from .duty import alone_mean_ms, elapsed_upper_ms
 
 Curve = tuple[tuple[float, float], ...]  # (log SMs, log milliseconds), SMs ascending
@@ -45,6 +46,7 @@ class LatencyTable:
             for key, by_batch in points.items()
         }
         self._gpu_ms: dict[tuple[str, str, int, int], float] = {}
+        self._parts: dict[tuple[str, str], Part] = {}
 
     def knows(self, served_model: str, gpu_product: str) -> bool:
         """Whether this model was measured on this GPU."""
@@ -62,6 +64,19 @@ class LatencyTable:
         if cached is None:
             cached = self._gpu_ms[key] = self._interpolate(served_model, gpu_product, batch, sm)
         return cached
+
+    def part(self, served_model: str, gpu_product: str) -> Part:
+        """Return the measurements of one model on one GPU, always the same object.
+
+        Raises:
+            LatencyModelError: this model was not measured on this GPU.
+
+        """
+        key = (served_model, gpu_product)
+        if key not in self._parts:
+            self._known(*key)
+            self._parts[key] = _TablePart(self, *key)
+        return self._parts[key]
 
     def predict(
         self, served_model: str, gpu_product: str, batch: int, sm: int, quota_percent: int
@@ -81,12 +96,7 @@ class LatencyTable:
         )
 
     def _interpolate(self, served_model: str, gpu_product: str, batch: int, sm: int) -> float:
-        curves = self._curves.get((served_model, gpu_product))
-        if curves is None:
-            known = ", ".join(sorted(f"{m} on {g}" for m, g in self._curves)) or "nothing"
-            raise LatencyModelError(
-                f"no measurements of {served_model!r} on {gpu_product!r}; known: {known}"
-            )
+        curves = self._known(served_model, gpu_product)
         if batch < 1 or sm < 1:
             raise LatencyModelError(f"batch {batch} and SMs {sm} must be at least 1")
         batches = list(curves)
@@ -103,6 +113,25 @@ class LatencyTable:
         return math.exp(
             (1 - weight) * _at(curves[low], log_sm) + weight * _at(curves[high], log_sm)
         )
+
+    def _known(self, served_model: str, gpu_product: str) -> dict[int, Curve]:
+        curves = self._curves.get((served_model, gpu_product))
+        if curves is None:
+            known = ", ".join(sorted(f"{m} on {g}" for m, g in self._curves)) or "nothing"
+            raise LatencyModelError(
+                f"no measurements of {served_model!r} on {gpu_product!r}; known: {known}"
+            )
+        return curves
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _TablePart:
+    table: LatencyTable
+    served_model: str
+    gpu_product: str
+
+    def predict(self, batch: int, sm: int, quota_percent: int) -> Latency:
+        return self.table.predict(self.served_model, self.gpu_product, batch, sm, quota_percent)
 
 
 def _monotone(by_sm: Mapping[int, float]) -> Curve:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,23 +21,46 @@ QUOTA_WINDOW_MS = 50.0
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A fitted network and the GPU it was measured on."""
+    """A fitted network and the GPU it was measured on; hashed by identity.
+
+    Attributes:
+        network: what is believed of it.
+        sm_count: of the GPU.
+        quota_window_ms: the quota window the runtime enforces.
+
+    """
 
     network: FittedNetwork
     sm_count: int
+    quota_window_ms: float = QUOTA_WINDOW_MS
+    _surfaces: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict, repr=False)
+
+    def predict(self, batch: int, sm: int, quota_percent: int) -> Latency:
+        """Return the service time of a batch alone on a piece of the GPU.
+
+        Raises:
+            LatencyModelError: the piece is impossible.
+
+        """
+        problems = impossible(self, batch, sm, quota_percent)
+        if problems:
+            raise LatencyModelError("; ".join(problems))
+        surface = self._surfaces.get((batch, sm))
+        if surface is None:
+            found = self.network.surface(np.array([float(batch)]), np.array([float(sm)]))
+            surface = self._surfaces[batch, sm] = (float(found[0][0]), float(found[1][0]))
+        mean_ms, upper_ms = surface
+        return Latency(
+            alone_mean_ms(mean_ms, quota_percent, self.quota_window_ms),
+            elapsed_upper_ms(upper_ms, quota_percent, self.quota_window_ms),
+        )
 
 
 class ProfiledLatency:
     """Predictions for every profiled (served model, GPU product); unchanging, hashed by identity."""
 
-    def __init__(
-        self,
-        served: Mapping[tuple[str, str], Served],
-        quota_window_ms: float = QUOTA_WINDOW_MS,
-    ) -> None:
+    def __init__(self, served: Mapping[tuple[str, str], Served]) -> None:
         self._served = dict(served)
-        self.quota_window_ms = quota_window_ms
-        self._surfaces: dict[tuple[str, str, int, int], tuple[float, float]] = {}
 
     @property
     def known(self) -> tuple[tuple[str, str], ...]:
@@ -57,20 +80,24 @@ class ProfiledLatency:
             LatencyModelError: the model or GPU is unknown, or the piece is impossible.
 
         """
-        served = self.served(served_model, gpu_product)
-        problems = impossible(served, batch, sm, quota_percent)
-        if problems:
-            raise LatencyModelError("; ".join(problems))
-        key = (served_model, gpu_product, batch, sm)
-        surface = self._surfaces.get(key)
-        if surface is None:
-            found = served.network.surface(np.array([float(batch)]), np.array([float(sm)]))
-            surface = self._surfaces[key] = (float(found[0][0]), float(found[1][0]))
-        mean_ms, upper_ms = surface
-        return Latency(
-            alone_mean_ms(mean_ms, quota_percent, self.quota_window_ms),
-            elapsed_upper_ms(upper_ms, quota_percent, self.quota_window_ms),
-        )
+        return self.served(served_model, gpu_product).predict(batch, sm, quota_percent)
+
+    def part(self, served_model: str, gpu_product: str) -> Served:
+        """Return what is known of one model on one GPU; see :meth:`served`."""
+        return self.served(served_model, gpu_product)
+
+    def with_network(
+        self, served_model: str, gpu_product: str, network: FittedNetwork
+    ) -> ProfiledLatency:
+        """Return the same model with another network in one place; the other parts stay.
+
+        Raises:
+            LatencyModelError: the model was not profiled on this GPU.
+
+        """
+        former = self.served(served_model, gpu_product)
+        fresh = Served(network, former.sm_count, former.quota_window_ms)
+        return ProfiledLatency({**self._served, (served_model, gpu_product): fresh})
 
     def predict_grid(
         self, served_model: str, gpu_product: str, grid: Grid
@@ -142,10 +169,10 @@ def from_profiles(
             points = profile.without_quota()
             learnt = priors[way]
             fitted = FittedNetwork.fit(learnt.prior, points, learnt.deviations_after(len(points)))
-            served[key] = Served(fitted, profile.sm_count)
+            served[key] = Served(fitted, profile.sm_count, quota_window_ms)
     if problems:
         raise LatencyModelError("; ".join(problems))
-    return ProfiledLatency(served, quota_window_ms)
+    return ProfiledLatency(served)
 
 
 def load_profiles(folder: Path) -> ProfiledLatency:

@@ -57,7 +57,8 @@ def answer(model: ProfiledLatency, document: object) -> list[dict[str, float]]:
     answers: list[dict[str, float]] = [{} for _ in configurations]
     for (served_model, gpu), places in by_network.items():
         batch, sm, quota = ([configurations[i][key] for i in places] for key in _WHOLE)
-        grid = Grid.of(batch, sm, quota, model.quota_window_ms)
+        window_ms = model.served(served_model, gpu).quota_window_ms
+        grid = Grid.of(batch, sm, quota, window_ms)
         sides = model.predict_grid(served_model, gpu, grid)
         for place, mean, upper, lower in zip(places, *(s.tolist() for s in sides), strict=True):
             answers[place] = {"mean_ms": mean, "upper_ms": upper, "lower_ms": lower}

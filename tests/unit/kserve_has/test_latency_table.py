@@ -45,3 +45,11 @@ def test_a_job_of_one_budget_pauses_once_at_most_and_a_full_quota_never():
     assert stream_mean_ms(20, 40) == pytest.approx(50)
     assert alone_mean_ms(20, 40, 50) == 20
     assert elapsed_upper_ms(20, 100, 50) == 20
+
+
+def test_a_part_is_one_object_with_the_answers_of_the_whole():
+    part = TABLE.part("resnet50", H200)
+    assert part is TABLE.part("resnet50", H200)
+    assert part.predict(1, 40, 60) == TABLE.predict("resnet50", H200, 1, 40, 60)
+    with pytest.raises(LatencyModelError, match=r"known: .*resnet50"):
+        TABLE.part("resnet51", H200)

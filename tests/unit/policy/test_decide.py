@@ -143,9 +143,12 @@ def test_on_a_gpu_without_partitions_nothing_is_asked_about_them():
         def knows(self, *_):
             return True
 
-        def predict(self, model, product, batch, sm, quota):
+        def part(self, *_):
+            return self
+
+        def predict(self, batch, sm, quota):
             assert sm == 132
-            return TABLE.predict(model, product, batch, sm, quota)
+            return TABLE.predict("resnet50", "NVIDIA H200", batch, sm, quota)
 
     turns = replace(H200, partitions=False)
     held = replica("a", piece(0b1111, 100))

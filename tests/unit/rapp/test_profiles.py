@@ -142,3 +142,16 @@ def test_an_interrupted_profile_is_only_continued(profile, tmp_path):
     with pytest.raises(LatencyModelError, match="interrupted; the same command continues it"):
         read(path)
     assert profile.points == read(path, unfinished=True).points
+
+
+def test_another_network_in_one_place_is_another_part_there_and_the_same_elsewhere(profile):
+    other = replace(profile, model="small")
+    model = from_profiles([profile, other])
+    place = ("tiny", "NVIDIA H200")
+    part = model.part(*place)
+    assert model.part(*place) is part
+    learnt = model.with_network(*place, part.network.observed(1, 8, 9.0))
+    assert learnt.part(*place) is not part
+    assert learnt.part("small", "NVIDIA H200") is model.part("small", "NVIDIA H200")
+    slower = learnt.predict(*place, 1, 8, 100).mean_ms
+    assert model.predict(*place, 1, 8, 100).mean_ms < slower < 9.0
