@@ -5,11 +5,11 @@ It knows nothing of the quota library: whether that is preloaded decides who sta
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import json
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +19,8 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.gpu.quota_stats import BIN_S
 
 NETWORKS = {"resnet50": "resnet50", "bert": "bert_base_128", "decoder": "llama_1b_decode_512"}
 CHECK = os.environ.get("QUOTA_CHECK") == "1"  # a dry run on the CPU, to find mistakes
@@ -39,24 +41,29 @@ def digest(tensor: torch.Tensor) -> str:
 
 
 class Workloads:
-    """Steps by (name, mode, batch), made when first asked for; a step's result never changes."""
+    """Steps by (name, mode, batch), made when first asked for; a step's result never changes.
+
+    A graph asked for under another `label` is captured anew: on the partition in force then.
+    """
 
     def __init__(self) -> None:
         torch.manual_seed(7)
-        self._steps: dict[tuple[str, str, int], Step] = {}
-        self._alive: list[Step] = []
+        self._eager: dict[tuple[str, int], Step] = {}
+        self._graphs: dict[tuple[str, int, str], Step] = {}
 
-    def step(self, name: str, mode: str, batch: int) -> Step:
+    def step(self, name: str, mode: str, batch: int, label: str = "") -> Step:
         """Return a step, warmed up."""
-        key = (name, mode, batch)
-        if key not in self._steps:
-            eager = getattr(self, f"_{name}", None)
-            step: Step = eager(batch) if eager else self._network(name, batch)
-            for _ in range(3):
-                step()
-            synchronize()
-            self._steps[key] = self._captured(step) if mode == "graph" and not CHECK else step
-        return self._steps[key]
+        if (name, batch) not in self._eager:
+            make = getattr(self, f"_{name}", None)
+            self._eager[name, batch] = make(batch) if make else self._network(name, batch)
+            _warmed(self._eager[name, batch])
+        step = self._eager[name, batch]
+        if mode == "eager" or CHECK:
+            return step
+        if (name, batch, label) not in self._graphs:
+            _warmed(step)
+            self._graphs[name, batch, label] = self._captured(step)
+        return self._graphs[name, batch, label]
 
     def _network(self, name: str, batch: int) -> Step:
         if CHECK:
@@ -94,6 +101,18 @@ class Workloads:
 
         return step
 
+    def _quiet(self, batch: int) -> Step:
+        """Fill every SM with arithmetic on data that stays in the cache: no traffic to memory."""
+        a = torch.rand(1 << (10 if CHECK else 20), device=DEVICE) + 1
+
+        def step() -> torch.Tensor:
+            result = a
+            for _ in range(batch):
+                result = torch.special.zeta(a, 2.5)
+            return result[:16]
+
+        return step
+
     def _captured(self, step: Step) -> Step:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -105,13 +124,17 @@ class Workloads:
         with torch.cuda.graph(graph):
             output = step()
 
-        self._alive.append(step)  # the graph reads its weights
-
         def replay() -> torch.Tensor:
             graph.replay()
             return output
 
         return replay
+
+
+def _warmed(step: Step) -> None:
+    for _ in range(3):
+        step()
+    synchronize()
 
 
 def first_tensor(output: Any) -> torch.Tensor:
@@ -141,10 +164,26 @@ class Queue:
         return None
 
 
+def pin() -> None:
+    """Keep this thread on one core and all others of the process off it."""
+    cores = [int(core) for core in os.environ.get("QUOTA_CORES", "").split()]
+    if len(set(cores)) < 2:
+        return
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(int(task), set(cores[1:]))
+    os.sched_setaffinity(0, {cores[0]})
+
+
 def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
     """Repeat a step for a time or a number of times; say how fast, how late, and how right."""
+    pin()
     reference = step().clone()
     queue = Queue(request.get("depth", 0))
+    warm = time.monotonic() + request.get("warm", 0)
+    while time.monotonic() < warm:
+        step()
+        synchronize()
     synchronize()
     seconds, count = request.get("seconds", 1e9), request.get("count", 1 << 60)
     check = request.get("check", False)
@@ -152,8 +191,8 @@ def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
     ends: list[float] = []
     wrong = 0
     gc.disable()
-    began = time.monotonic()
-    while len(took) < count and time.monotonic() - began < seconds:
+    now = began = time.monotonic()
+    while len(took) < count and now - began < seconds:
         at = time.monotonic()
         output = step()
         queue.wait()
@@ -163,18 +202,27 @@ def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
         if check and not torch.equal(output, reference):
             wrong += 1
     gc.enable()
-    spent = time.monotonic() - began
+    spent = now - began
     ordered = sorted(took) or [0.0]
     return {
         "count": len(took),
         "per_second": len(took) / spent,
-        "mean_ms": 1e3 * statistics.fmean(took) if took else 0,
         "p50_ms": 1e3 * ordered[len(ordered) // 2],
         "p99_ms": 1e3 * ordered[int(len(ordered) * 0.99)],
         "wrong": wrong,
         "digest": digest(reference),
-        **({"began": began, "ends": ends} if request.get("stamps") else {}),
+        **({"took": took, "ends": ends} if request.get("series") else {}),
+        **({"bins": bins(began, ends)} if request.get("bins") else {}),
     }
+
+
+def bins(began: float, ends: list[float]) -> dict[str, Any]:
+    """Return how many steps ended in each quota window since the first, by the machine's clock."""
+    first = int(began / BIN_S)
+    counts = [0] * (int(max(ends, default=began) / BIN_S) - first + 1)
+    for at in ends:
+        counts[int(at / BIN_S) - first] += 1
+    return {"first": first, "counts": counts}
 
 
 def memory(size: int) -> dict[str, Any]:
@@ -193,7 +241,7 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
     """Do what a request asks for."""
     if request["do"] == "prepare":
         for name, mode, batch in request["steps"]:
-            workloads.step(name, mode, batch)
+            workloads.step(name, mode, batch, request.get("label", ""))
         return {"prepared": len(request["steps"])}
     if request["do"] == "memory":
         return memory(request["bytes"])
@@ -201,7 +249,12 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
         from benchmarks.gpu.quota_launches import count
 
         return count(request["what"], workloads)
-    step = workloads.step(request["work"], request.get("mode", "eager"), request.get("batch", 1))
+    step = workloads.step(
+        request["work"],
+        request.get("mode", "eager"),
+        request.get("batch", 1),
+        request.get("label", ""),
+    )
     return run(step, request)
 
 
@@ -210,6 +263,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     torch.set_grad_enabled(False)
+    pin()
     workloads = Workloads()
     device = "cpu" if CHECK else torch.cuda.get_device_name()
     print(json.dumps({"device": device, "torch": torch.__version__}), file=replies, flush=True)

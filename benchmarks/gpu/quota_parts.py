@@ -12,7 +12,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from quota_runtime.region import Limits, LimitsWriter, UsageSlot, read_usage
+from quota_runtime.region import (
+    FLAG_MEMORY,
+    FLAG_SM,
+    FLAG_TIME,
+    Limits,
+    LimitsWriter,
+    UsageSlot,
+    read_usage,
+)
 
 CHILD = Path(__file__).with_name("quota_child.py")
 GROUP_SIZE = 8
@@ -103,7 +111,12 @@ class Pod:
         return chosen << self.count - chosen.bit_length() if last else chosen
 
     def set(
-        self, quota: int = 1000, groups: int | None = None, memory: int = 60 << 30, phase: int = 0
+        self,
+        quota: int = 1000,
+        groups: int | None = None,
+        memory: int = 60 << 30,
+        phase: int = 0,
+        flags: int = FLAG_TIME | FLAG_SM | FLAG_MEMORY,
     ) -> Limits:
         """Write limits and return them as written."""
         self._epoch += 1
@@ -117,6 +130,7 @@ class Pod:
                 quota_permille=quota,
                 memory_limit_bytes=memory,
                 phase_ns=phase,
+                flags=flags,
             )
         )
 

@@ -1,177 +1,133 @@
-"""Who gets how much: two pods at once, and one pod over the matrix of SM share and quota.
+"""Who gets how much of the time: two pods at once, one pod alone, and what others do there.
 
 The oracle is work of known length: what a process alone on the whole GPU does in a second is a
-share of one. It reads none of the library's counters.
+share of one. It reads none of the library's counters. A pair that keeps the GPU full keeps its
+clocks as they are; a pod alone under a quota lets it rest and clock higher.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Any
 
-from benchmarks.gpu.quota_parts import AT_ONCE_NS, Answer, Child, Pod, difference
+from benchmarks.gpu.quota_parts import AT_ONCE_NS, Answer, Child, PhaseError, Pod, difference
+from benchmarks.gpu.quota_stats import BIN_S, spread, window_errors
 
 WINDOW_NS = 50_000_000
 RATIOS = (100, 300, 500)
-SHARES = (1.0, 0.5, 0.25)
-LEAD_S = 0.5  # both are at work by then
-NETWORKS = ("resnet50", "bert", "decoder")
+LEAD_BINS = 10  # half a second: both are at work by then
 GEMMS = 2  # products of 4096 x 4096 a step, about 0.4 ms
 DEPTH = 4  # steps in flight: alone, the GPU has no gaps, so its speed is known work per GPU time
+COUNTERS = ("gpu_time_ns", "ungated_launches", "overrun_ns", "throttled_ns")
+
+
+def steps(mode: str, seconds: float) -> dict[str, Any]:
+    """Return the request for work of known length."""
+    work = {"do": "run", "work": "gemm", "batch": GEMMS, "mode": mode, "depth": DEPTH}
+    return {**work, "seconds": seconds, "bins": True}
+
+
+def counted(answers: list[Answer]) -> list[list[int]]:
+    """Return steps by quota window, over the windows in which every process was at work."""
+    begin = max(answer["bins"]["first"] for answer in answers) + LEAD_BINS
+    end = min(a["bins"]["first"] + len(a["bins"]["counts"]) for a in answers) - 2
+    if end <= begin:
+        raise PhaseError("the processes were not at work together for one whole window")
+    return [a["bins"]["counts"][begin - a["bins"]["first"] :][: end - begin] for a in answers]
 
 
 def alone(child: Child, seconds: float, mode: str) -> float:
     """Return steps a second of a process that has the GPU to itself."""
-    got = child.ask(do="run", work="gemm", batch=GEMMS, mode=mode, seconds=seconds, depth=DEPTH)
-    return float(got["per_second"])
+    [counts] = counted([child.ask(**steps(mode, seconds + 0.6))])
+    return sum(counts) / (len(counts) * BIN_S)
 
 
-def together(children: list[Child], seconds: float, mode: str, speed: float) -> list[Answer]:
-    """Run processes side by side; return the share of each, over all and second by second."""
+def together(children: list[Child], seconds: float, mode: str) -> list[list[int]]:
+    """Run processes side by side; return their steps by quota window."""
     for child in children:
-        child.start(
-            do="run",
-            work="gemm",
-            batch=GEMMS,
-            mode=mode,
-            seconds=seconds + LEAD_S,
-            depth=DEPTH,
-            stamps=True,
-        )
-    answers = [child.finish(seconds + 30) for child in children]
-    begin = max(answer["began"] for answer in answers) + LEAD_S / 2
-    end = min(answer["ends"][-1] for answer in answers) - LEAD_S / 4
-    results = []
-    for answer in answers:
-        inside = [at - begin for at in answer["ends"] if begin <= at < end]
-        whole = int(end - begin)
-        seconds_each = [sum(s <= at < s + 1 for at in inside) / speed for s in range(whole)]
-        results.append(
-            {
-                "share": len(inside) / (end - begin) / speed,
-                "each_second": seconds_each,
-                "p99_ms": answer["p99_ms"],
-            }
-        )
-    return results
+        child.start(**steps(mode, seconds + 0.6))
+    return counted([child.finish(seconds + 30) for child in children])
 
 
-def errors(results: list[Answer], granted: list[float]) -> Answer:
+def errors(counts: list[list[int]], speeds: list[float], granted: list[float]) -> Answer:
     """Return how far shares were from what was granted, in points."""
-    rows = list(zip(results, granted, strict=True))
+    rows = list(zip(counts, speeds, granted, strict=True))
+    got = [sum(steps) / (len(steps) * BIN_S * speed) for steps, speed, _ in rows]
+    windows = {
+        f"{seconds} s": spread([e for row in rows for e in window_errors(*row, seconds)])
+        for seconds in (1, 10)
+    }
+    per_s = round(1 / BIN_S)
     return {
         "granted": granted,
-        "got": [r["share"] for r in results],
-        "error_all_points": max(abs(r["share"] - g) * 100 for r, g in rows),
-        "error_1s_points": max(
-            (abs(s - g) * 100 for r, g in rows for s in r["each_second"]), default=None
-        ),
-        "above_1s_points": max(
-            ((s - g) * 100 for r, g in rows for s in r["each_second"]), default=None
-        ),
-        "each_second": [r["each_second"] for r in results],
+        "got": got,
+        "of_work_done": [share / (sum(got) or 1) for share in got],
+        "error_all_points": max(abs(g - w) * 100 for g, w in zip(got, granted, strict=True)),
+        "windows": windows,
+        "each_second": [
+            [round(sum(steps[i : i + per_s]) / speed, 4) for i in range(0, len(steps), per_s)]
+            for steps, speed, _ in rows
+        ],
     }
 
 
-def time_shares(pods: list[Pod], children: list[Child], seconds: float) -> list[dict[str, Any]]:
-    """Two pods on the same SMs at 10/90, 30/70 and 50/50, in turns, eager and as a graph."""
-    rows = []
-    for mode in ("eager", "graph"):
+def time_shares(
+    pods: list[Pod], children: list[Child], mode: str, seconds: float, settle: float = 1.0
+) -> list[dict[str, Any]]:
+    """Two pods on the same SMs at 10/90, 30/70 and 50/50, in turns."""
+
+    def speeds() -> list[float]:
         for pod in pods:
             pod.wait(pod.set())
-        speed = alone(children[0], 1.0, mode)
-        for first in RATIOS:
-            granted = [first, 1000 - first]
-            pods[0].wait(pods[0].set(quota=first, phase=AT_ONCE_NS))
-            pods[1].wait(pods[1].set(quota=1000 - first, phase=WINDOW_NS * first // 1000))
-            before = [pod.counters() for pod in pods]
-            results = together(children, seconds, mode, speed)
-            after = [pod.counters() for pod in pods]
-            counted = [
-                difference(a, b, "gpu_time_ns", "ungated_launches", "overrun_ns", "throttled_ns")
-                for a, b in zip(after, before, strict=True)
-            ]
-            rows.append(
-                {
-                    "mode": mode,
-                    "alone_per_second": speed,
-                    **errors(results, [g / 1000 for g in granted]),
-                    "library": counted,
-                }
-            )
+        return [alone(child, settle, mode) for child in children]
+
+    rows = []
+    before = speeds()
+    for first in RATIOS:
+        pods[0].wait(pods[0].set(quota=first, phase=AT_ONCE_NS))
+        pods[1].wait(pods[1].set(quota=1000 - first, phase=WINDOW_NS * first // 1000))
+        then = [pod.counters() for pod in pods]
+        counts = together(children, seconds, mode)
+        now = [pod.counters() for pod in pods]
+        after = speeds()
+        whole = [(a + b) / 2 for a, b in zip(before, after, strict=True)]
+        rows.append(
+            {
+                "mode": mode,
+                "alone_per_second": [before, after],
+                **errors(counts, whole, [first / 1000, 1 - first / 1000]),
+                "library": [difference(a, b, *COUNTERS) for a, b in zip(now, then, strict=True)],
+            }
+        )
+        before = after
     return rows
 
 
 def plain_shares(
-    children: list[Child], seconds: float, wanted: list[float], whole: Child | None = None
+    children: list[Child],
+    mode: str,
+    seconds: float,
+    wanted: list[float],
+    whole: Child | None = None,
 ) -> dict[str, Any]:
-    """Two processes with no limits of ours: what the driver alone gives them.
+    """Two processes with no limits of ours: what the driver or another library gives them.
 
-    `whole`: a process that may use all SMs, where the others may not.
+    `whole`: a process that may use all of the GPU, where the others may not.
     """
-    speed = alone(whole or children[0], 1.0, "eager")
-    results = together(children, seconds, "eager", speed)
-    return {"alone_per_second": speed, **errors(results, wanted)}
+    speed = alone(whole or children[0], 1.0, mode)
+    counts = together(children, seconds, mode)
+    return {"mode": mode, "alone_per_second": speed, **errors(counts, [speed, speed], wanted)}
 
 
-def alone_share(pod: Pod, child: Child, seconds: float) -> list[dict[str, Any]]:
+def alone_share(pod: Pod, child: Child, mode: str, seconds: float) -> list[dict[str, Any]]:
     """One pod and nobody else, at some quotas."""
     rows = []
-    for mode in ("eager", "graph"):
+    for quota in (100, 300, 900):
         pod.wait(pod.set())
         speed = alone(child, 1.0, mode)
-        for quota in (100, 300, 900):
-            pod.wait(pod.set(quota=quota))
-            [result] = together([child], seconds, mode, speed)
-            rows.append({"mode": mode, **errors([result], [quota / 1000])})
+        pod.wait(pod.set(quota=quota))
+        time.sleep(0.1)
+        counts = together([child], seconds, mode)
+        rows.append({"mode": mode, **errors(counts, [speed], [quota / 1000])})
     pod.wait(pod.set())
     return rows
-
-
-def area(pod: Pod, child: Child, seconds: float, batch: int) -> list[dict[str, Any]]:
-    """Throughput at each SM share and quota, changed in the running process."""
-    rows = []
-    for work in NETWORKS:
-        for mode in ("eager", "graph"):
-            whole = 0.0
-            for share in SHARES if mode == "eager" else (1.0, 0.5):
-                base = 0.0
-                for quota in (1000, 500, 250) if mode == "eager" else (1000, 500):
-                    took = pod.wait(pod.set(quota=quota, groups=pod.groups(share)))
-                    time.sleep(0.06)
-                    got = child.ask(
-                        do="run", work=work, mode=mode, batch=batch, seconds=seconds, patience=20
-                    )
-                    base, whole = base or got["per_second"], whole or got["per_second"]
-                    rows.append(
-                        {
-                            "work": work,
-                            "mode": mode,
-                            "sm": share,
-                            "quota": quota / 1000,
-                            "in_force_ms": took,
-                            "per_second": got["per_second"],
-                            "of_same_sm": got["per_second"] / base,
-                            "of_whole": got["per_second"] / whole,
-                            "digest": got["digest"],
-                            "p50_ms": got["p50_ms"],
-                        }
-                    )
-    pod.wait(pod.set())
-    return rows
-
-
-def time_law_error(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return per workload how far throughput is from proportional to the quota, in percent."""
-    worst: dict[str, float] = {}
-    for row in rows:
-        off = abs(row["of_same_sm"] / row["quota"] - 1) * 100
-        key = f"{row['work']}/{row['mode']}"
-        worst[key] = max(worst.get(key, 0.0), off)
-    return worst
-
-
-def median(values: list[float]) -> float | None:
-    """Return the median, None of nothing."""
-    return statistics.median(values) if values else None

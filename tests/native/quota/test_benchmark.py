@@ -1,35 +1,51 @@
-"""The arithmetic of the GPU benchmark, and that its report knows every result kept in the tree."""
-
-import json
+"""The arithmetic of the GPU benchmark, and that its report knows every kind of result."""
 
 import pytest
 
-from benchmarks.gpu.quota_report import SECTIONS, rows_of
-from benchmarks.gpu.quota_shares import errors
-
-from .building import RUNTIME
-
-RESULTS = RUNTIME.parent / "docs" / "results" / "quota-h200.json"
+from benchmarks.gpu.quota_report import merged, rows_of
+from benchmarks.gpu.quota_shares import counted, errors
+from benchmarks.gpu.quota_stats import lost_percent, more_percent, segments, spread, window_errors
 
 
 def test_errors_are_points_of_the_worst():
-    results = [
-        {"share": 0.28, "each_second": [0.27, 0.30]},
-        {"share": 0.71, "each_second": [0.74, 0.70]},
-    ]
-    found = errors(results, [0.3, 0.7])
+    counts = [[28] * 20 + [32] * 20, [74] * 20 + [70] * 20]
+    found = errors(counts, [2000.0, 2000.0], [0.3, 0.7])
+    assert found["got"] == pytest.approx([0.3, 0.72])
     assert found["error_all_points"] == pytest.approx(2)
-    assert found["error_1s_points"] == pytest.approx(4)
-    assert found["above_1s_points"] == pytest.approx(4)
+    assert found["windows"]["1 s"]["max"] == pytest.approx(4)
+    assert found["windows"]["10 s"] is None
+    assert found["each_second"] == [[0.28, 0.32], [0.74, 0.7]]
 
 
-def test_every_kept_result_has_its_rows():
-    report = json.loads(RESULTS.read_text())
-    rows = rows_of(report)
-    assert not [row for row in rows if "incomplete" in row[2]]
-    assert set(SECTIONS) <= set(report)
-    assert len(rows) > 60
+def test_windows_begin_at_every_bin():
+    assert window_errors([0] * 20 + [2] * 20, 40, 0.5, 1)[::20] == pytest.approx([-50, 50])
+    assert len(window_errors([1] * 25, 20, 1, 1)) == 6
+    assert spread([]) is None
 
 
-def test_a_phase_that_failed_says_so():
-    assert rows_of({"area": {"failed": "no GPU"}}) == [("area", "", "no GPU", "-")]
+def test_only_windows_in_which_all_were_at_work_count():
+    late = {"bins": {"first": 3, "counts": list(range(100, 120))}}
+    early = {"bins": {"first": 0, "counts": list(range(20))}}
+    assert counted([early, late]) == [[13, 14, 15, 16, 17], [110, 111, 112, 113, 114]]
+
+
+def test_rounds_are_compared_pairwise():
+    found = lost_percent([99, 198, 990], [100, 200, 1000])
+    assert (found["median"], found["low"], found["high"]) == pytest.approx((1, 1, 1))
+
+
+def test_p99_is_compared_over_the_steps_inside_each_part():
+    took = [1.0, 1.0, 3.0, 1.0]
+    assert segments([1, 2, 5, 6], took, [(0, 2), (2, 6), (3, 6)]) == [
+        [1000, 1000],
+        [3000, 1000],
+        [1000],
+    ]
+    assert more_percent([[2.0] * 100], [[1.0] * 100])["median"] == pytest.approx(100)
+
+
+def test_a_phase_that_failed_says_so_and_gives_way():
+    failed = {"area graph": {"failed": "no GPU"}}
+    assert rows_of(failed) == [("area graph", "", "no GPU", "-")]
+    good = {"area graph": [{"work": "bert"}]}
+    assert merged([good, failed])["area graph"] == merged([failed, good])["area graph"]

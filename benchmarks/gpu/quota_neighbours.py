@@ -1,0 +1,97 @@
+"""What a neighbour feels: of an aggressor on other SMs, and of pods that die, stop or start."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from typing import Any
+
+from benchmarks.gpu.quota_parts import AT_ONCE_NS, Child, Pod
+from benchmarks.gpu.quota_shares import WINDOW_NS, steps
+from benchmarks.gpu.quota_stats import BIN_S, more_percent, segments
+
+AGGRESSORS = {"quiet": 4, "gemm": 4, "copy": 2}  # batch: about a millisecond a step
+PART_S = 1.0
+SETTLE_S = 0.1
+
+
+def victim(
+    pods: list[Pod], children: list[Child], work: str, mode: str, seconds: float
+) -> dict[str, Any]:
+    """A victim on one half of the SMs; on the other half an aggressor works and rests in turn."""
+    pods[0].wait(pods[0].set(groups=pods[0].groups(0.5)))
+    pods[1].wait(pods[1].set(groups=pods[1].groups(0.5, last=True)))
+    work_of = {"do": "run", "work": work, "mode": mode, "batch": 8, "label": "half"}
+    children[0].ask(**work_of, seconds=0.2, patience=60)
+    rows: dict[str, Any] = {"work": work, "mode": mode}
+    for aggressor, batch in AGGRESSORS.items():
+        other = {"do": "run", "work": aggressor, "batch": batch}
+        children[1].ask(**other, seconds=0.1, patience=60)
+        children[0].start(**work_of, seconds=seconds, series=True)
+        end = time.monotonic() + seconds - SETTLE_S
+        quiet, busy = [], []
+        while time.monotonic() + PART_S < end:
+            at = time.monotonic()
+            time.sleep(PART_S)
+            quiet.append((at + SETTLE_S, time.monotonic()))
+            at = time.monotonic()
+            children[1].ask(**other, seconds=min(PART_S, max(0.0, end - at)))
+            busy.append((at + SETTLE_S, time.monotonic() - SETTLE_S))
+        got = children[0].finish(60)
+        series = got["ends"], got["took"]
+        more = more_percent(segments(*series, busy), segments(*series, quiet))
+        rows[aggressor] = {"p99_more_percent": more}
+    for pod in pods:
+        pod.wait(pod.set())
+    return rows
+
+
+def _work_after(answer: dict[str, Any], at: float) -> dict[str, float]:
+    """Return steps a second before and after a moment, and the longest gap between steps."""
+    ends = answer["ends"]
+    gaps = [b - a for a, b in itertools.pairwise(ends)]
+    before = sum(ends[0] + 0.3 < e <= at for e in ends) / max(BIN_S, at - ends[0] - 0.3)
+    after = sum(e > at for e in ends) / max(BIN_S, ends[-1] - at)
+    longest = 1e3 * max(gaps, default=0.0)
+    return {"before_per_second": before, "after_per_second": after, "longest_gap_ms": longest}
+
+
+def killed(pods: list[Pod], children: list[Child]) -> dict[str, Any]:
+    """SIGKILL in mid-kernel without MPS, the pods in turns: what the other one notices."""
+    _in_turns(pods)
+    for child in children:
+        child.start(**{**steps("eager", 3), "series": True})
+    time.sleep(1.5)
+    children[0].process.send_signal(signal.SIGKILL)
+    at = time.monotonic()
+    got = children[1].finish(30)
+    again = children[1].ask(**steps("eager", 0.5))
+    return {
+        "survivor": _work_after(got, at),
+        "afterwards_per_second": again["per_second"],
+        "equal": again["digest"] == got["digest"],
+    }
+
+
+def stopped(pods: list[Pod], children: list[Child], seconds: float) -> dict[str, Any]:
+    """SIGSTOP of a pod in its turn, and SIGCONT: the other goes on, both are right afterwards."""
+    _in_turns(pods)
+    before = [child.ask(**steps("eager", 0.3))["digest"] for child in children]
+    for child in children:
+        child.start(**{**steps("eager", 3 * seconds), "series": True})
+    time.sleep(seconds)
+    children[0].process.send_signal(signal.SIGSTOP)
+    at = time.monotonic()
+    time.sleep(seconds)
+    children[0].process.send_signal(signal.SIGCONT)
+    got = [child.finish(30) for child in children]
+    for pod in pods:
+        pod.wait(pod.set())
+    again = [child.ask(**steps("eager", 0.3))["digest"] for child in children]
+    return {"survivor": _work_after(got[1], at), "equal": before == again}
+
+
+def _in_turns(pods: list[Pod]) -> None:
+    pods[0].wait(pods[0].set(quota=500, phase=AT_ONCE_NS))
+    pods[1].wait(pods[1].set(quota=500, phase=WINDOW_NS // 2))

@@ -1,0 +1,83 @@
+"""The statistics of the GPU benchmark: paired rounds, percentiles of segments, shares over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+BIN_S = 0.05  # one quota window: what work is counted in
+RESAMPLES = 2000
+Figures = dict[str, float]
+
+
+def interval(values: Sequence[float]) -> Figures:
+    """Return the median and the 95 % bootstrap interval of that median."""
+    data = np.asarray(values, dtype=float)
+    picks = np.random.default_rng(7).integers(0, len(data), (RESAMPLES, len(data)))
+    low, high = np.percentile(np.median(data[picks], axis=1), (2.5, 97.5))
+    return {"median": float(np.median(data)), "low": float(low), "high": float(high)}
+
+
+def lost_percent(speeds: Sequence[float], base: Sequence[float]) -> Figures:
+    """Return what `speeds` lose against `base`, both of the same rounds, in percent."""
+    pairs = zip(speeds, base, strict=True)
+    return interval([100 * (1 - speed / alone) for speed, alone in pairs])
+
+
+def more_percent(busy: Sequence[Sequence[float]], quiet: Sequence[Sequence[float]]) -> Figures:
+    """Return by how much the pooled p99 of `busy` segments is above that of `quiet` ones, in %.
+
+    The interval resamples whole segments, since what disturbs lasts longer than one step.
+    """
+    parts = [[np.asarray(segment) for segment in side if len(segment)] for side in (busy, quiet)]
+    if not all(parts):
+        return {"median": float("nan"), "low": float("nan"), "high": float("nan")}
+    random = np.random.default_rng(7)
+
+    def resampled(side: list[np.ndarray]) -> float:
+        picked = random.integers(0, len(side), len(side))
+        return float(np.percentile(np.concatenate([side[i] for i in picked]), 99))
+
+    ratios = [100 * (resampled(parts[0]) / resampled(parts[1]) - 1) for _ in range(RESAMPLES // 4)]
+    pooled = [float(np.percentile(np.concatenate(side), 99)) for side in parts]
+    low, high = np.percentile(ratios, (2.5, 97.5))
+    return {
+        "median": 100 * (pooled[0] / pooled[1] - 1),
+        "low": float(low),
+        "high": float(high),
+        "busy_p99_ms": pooled[0],
+        "quiet_p99_ms": pooled[1],
+        "busy_p50_ms": float(np.percentile(np.concatenate(parts[0]), 50)),
+        "quiet_p50_ms": float(np.percentile(np.concatenate(parts[1]), 50)),
+    }
+
+
+def segments(
+    ends: Sequence[float], took_s: Sequence[float], spans: Sequence[tuple[float, float]]
+) -> list[list[float]]:
+    """Return the milliseconds of the steps that lie wholly in each span of time."""
+    end, took = np.asarray(ends), np.asarray(took_s)
+    return [[float(1e3 * t) for t in took[(end - took >= a) & (end <= b)]] for a, b in spans]
+
+
+def window_errors(
+    counts: Sequence[float], per_second: float, granted: float, seconds: float
+) -> list[float]:
+    """Return the error in points of every window of `seconds`, one beginning at every bin."""
+    width = round(seconds / BIN_S)
+    if len(counts) < width:
+        return []
+    total = np.concatenate(([0.0], np.cumsum(counts)))
+    shares = (total[width:] - total[:-width]) / (seconds * per_second)
+    return [float(100 * (share - granted)) for share in shares]
+
+
+def spread(errors: Sequence[float]) -> Figures | None:
+    """Return percentiles of the size of errors, and the worst to each side; None of nothing."""
+    if not len(errors):
+        return None
+    sizes = np.abs(errors)
+    p50, p95, p99 = (float(p) for p in np.percentile(sizes, (50, 95, 99)))
+    worst = {"max": float(sizes.max()), "most_above": float(max(errors))}
+    return {"p50": p50, "p95": p95, "p99": p99, **worst, "most_below": float(min(errors))}
