@@ -48,18 +48,20 @@ def _figures(values: list[float]) -> dict[str, float]:
     return {"repeats": len(ordered), "median": middle, "p95": p95, "max": ordered[-1]}
 
 
+Spans = list[tuple[float, float]]
+
+
 def live_resize(
-    pods: list[Pod], children: list[Child], mode: str, seconds: float, flip_s: float = FLIP_S
+    pods: list[Pod], children: list[Child], mode: str, seconds: float
 ) -> dict[str, Any]:
     """Quota, SMs and memory of one pod change twice a second; a neighbour works on other SMs.
 
     Five seconds of changes, five of rest: the neighbour's latency is compared between the two.
     """
     first, second = pods
-    half = first.groups(0.5)
     second.wait(second.set(groups=second.groups(0.5, last=True)))
-    parts = [half, first.groups(0.25), first.groups(0.375), first.groups(0.125)]
-    for part in (*parts[1:], half):  # made before, so that first use is not in the figure
+    parts = [first.groups(share) for share in (0.25, 0.375, 0.125, 0.5)]
+    for part in parts:  # made before, so that first use is not in the figure
         first.wait(first.set(groups=part))
     ask = {"do": "run", "work": "resnet50", "mode": mode, "batch": 8, "check": True}
     ask["label"] = "live"
@@ -69,31 +71,10 @@ def live_resize(
     before = [pod.counters() for pod in pods]
     for child in children:
         child.start(**ask, seconds=seconds, series=True)
-    used = before[0].get("memory_bytes", 0)
-    end = time.monotonic() + seconds - 0.3
-    took: list[float | None] = []
-    quiet, busy = [], []
-    while time.monotonic() < end:
-        first.wait(first.set(groups=half))
-        until = min(end, time.monotonic() + PART_S)
-        quiet.append((time.monotonic() + SETTLE_S, until))
-        time.sleep(max(0.0, until - time.monotonic()))
-        begin = time.monotonic()
-        until = min(end, begin + PART_S)
-        while time.monotonic() < until:
-            flips = len(took)
-            at = time.monotonic()
-            limits = first.set(
-                quota=(1000, 700, 400)[flips % 3],
-                groups=parts[flips % 4],
-                memory=(60 << 30, used + (1 << 28))[flips % 2],
-            )
-            took.append(first.wait(limits, flip_s))
-            time.sleep(max(0.0, at + flip_s - time.monotonic()))
-        busy.append((begin, time.monotonic()))
+    took, busy, quiet = _alternate(first, parts, time.monotonic() + seconds - 0.3)
     moved = [child.finish(60) for child in children]
-    first.wait(first.set())
-    second.wait(second.set())
+    for pod in pods:
+        pod.wait(pod.set())
     known = [t for t in took if t is not None]
     series = moved[1]["ends"], moved[1]["took"]
     counters = ("resizes", "faults", "ungated_launches", "memory_refused")
@@ -114,6 +95,31 @@ def live_resize(
         ),
         "neighbour_slowest_ms": 1e3 * max(moved[1]["took"]),
     }
+
+
+def _alternate(pod: Pod, parts: list[int], end: float) -> tuple[list[float | None], Spans, Spans]:
+    """Rest and change limits in turn; return how long each took, and when was which."""
+    used = pod.counters().get("memory_bytes", 0)
+    took: list[float | None] = []
+    quiet, busy = [], []
+    while time.monotonic() < end:
+        pod.wait(pod.set(groups=parts[-1]))
+        until = min(end, time.monotonic() + PART_S)
+        quiet.append((time.monotonic() + SETTLE_S, until))
+        time.sleep(max(0.0, until - time.monotonic()))
+        begin = time.monotonic()
+        until = min(end, begin + PART_S)
+        while time.monotonic() < until:
+            at, flip = time.monotonic(), len(took)
+            limits = pod.set(
+                quota=(1000, 700, 400)[flip % 3],
+                groups=parts[flip % 4],
+                memory=(60 << 30, used + (1 << 28))[flip % 2],
+            )
+            took.append(pod.wait(limits, FLIP_S))
+            time.sleep(max(0.0, at + FLIP_S - time.monotonic()))
+        busy.append((begin, time.monotonic()))
+    return took, busy, quiet
 
 
 def memory(pod: Pod, child: Child) -> dict[str, Any]:
