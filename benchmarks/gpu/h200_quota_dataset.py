@@ -1,7 +1,9 @@
-"""Latency of lone requests under a time quota on a real GPU: network x mode x SMs x quota.
+"""Latency of lone requests under a time quota on a real GPU: network x batch x SMs x quota.
 
-The process runs under the quota library and writes its own limits; requests come at random
-moments of the quota window. One CSV row a point, written as it is measured::
+The process runs under the quota library and writes its own limits; a request begins at a chosen
+phase of the quota window and finds the pod at rest. One CSV row a point, written as it is measured;
+the same command goes on where an ended run was. Every family is measured before any is measured
+twice, so that an early end leaves none out::
 
     make -C quota_runtime OUT=build
     python -m benchmarks.gpu.h200_quota_dataset --library build/libhas_quota.so --out DIR
@@ -10,180 +12,205 @@ moments of the quota window. One CSV row a point, written as it is measured::
 from __future__ import annotations
 
 import argparse
-import csv
+import gc
 import json
 import os
-import platform
 import random
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
+from benchmarks.gpu.measuring import MeasuredRows, card_of, family_first, pin
+from benchmarks.gpu.quota_parts import CHECK, Pod
+from benchmarks.gpu.quota_workloads import PretendWorkload, Request, TorchWorkload, Workload
+from benchmarks.gpu.window_phases import Phases
+from kserve_has.profiler.networks import catalogue
 
-from benchmarks.gpu.quota_parts import Pod
-
-NETWORKS = ("resnet50", "bert_base_128", "efficientnet_b0", "swin_t", "convnext_base")
-QUOTAS = (100, 80, 60, 40, 25, 10)
-SMS = (24, 132)
-BATCH = 8
-MODES = (("bf16", "graph"), ("fp32", "eager"))
-WINDOW_S = 0.05
+SMS = 132
+QUOTAS = (100, 75, 50, 30, 15)
+BATCHES = (1, 8, 32)
+PARTITIONS = (132, 64, 24)
+OTHER_PARTITIONS = (8, 16, 32, 48, 96)
+EAGER = ("resnet50", "bert_base_128", "efficientnet_b0", "swin_t", "densenet121", "vgg16")
+WINDOW_MS = 50.0
+LONGEST_MS = 600.0  # a request expected to take longer is left out
 FOLDER = "KSERVE_HAS_DIR"
+KEY = ("model", "mode", "batch", "sm", "quota", "repeat")
 COLUMNS = (
     *("model", "family", "dtype", "mode", "batch", "sm", "quota", "repeat", "runs"),
-    *("mean_ms", "p50_ms", "p10_ms", "p90_ms", "max_ms", "metered_ms"),
+    *("latency_ms", "least_ms", "most_ms", "metered_ms", "phases_ms", "walls_ms"),
 )
-
-
-class Workload(Protocol):
-    """A network on the GPU."""
-
-    def prepare(self, name: str, dtype: str, mode: str) -> tuple[str, Callable[[], None]]:
-        """Return the network's family and a function that runs one request to its end."""
-        ...
-
-
-class TorchWorkload:
-    """The real one; the partition in force when a graph is captured is the one it runs on."""
-
-    def prepare(self, name: str, dtype: str, mode: str) -> tuple[str, Callable[[], None]]:
-        """Return the network's family and a function that runs one request to its end."""
-        import torch
-
-        from kserve_has.profiler.networks import network
-
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        kind = torch.bfloat16 if dtype == "bf16" else torch.float32
-        known = network(name)
-        module = known.build().eval().to("cuda", kind)
-        inputs = known.inputs(BATCH, "cuda", kind)
-        stream = torch.cuda.Stream()
-        with torch.inference_mode(), torch.cuda.stream(stream):
-            for _ in range(3):
-                module(inputs)
-        stream.synchronize()
-        if mode == "eager":
-
-            def eager() -> None:
-                with torch.inference_mode(), torch.cuda.stream(stream):
-                    module(inputs)
-                stream.synchronize()
-
-            return known.family, eager
-        graph = torch.cuda.CUDAGraph()
-        with torch.inference_mode(), torch.cuda.graph(graph, stream=stream):
-            module(inputs)
-
-        def replay() -> None:
-            with torch.cuda.stream(stream):
-                graph.replay()
-            stream.synchronize()
-
-        return known.family, replay
 
 
 class Sweep:
     """All points within a time limit."""
 
-    def __init__(self, pod: Pod, out: Path, seconds: float, runs: int, groups: int) -> None:
-        self.pod, self.runs, self.groups = pod, runs, groups
+    def __init__(self, pod: Pod, rows: MeasuredRows, seconds: float) -> None:
+        self.pod, self.rows = pod, rows
         self.deadline = time.monotonic() + seconds
         self.random = random.Random(7)
-        self.stream = (out / "h200_quota.csv").open("w", newline="", encoding="utf-8")
-        self.rows = csv.DictWriter(self.stream, COLUMNS)
-        self.rows.writeheader()
         self.skipped: list[str] = []
 
-    def network(self, workload: Workload, name: str, dtype: str, mode: str) -> None:
-        """Measure one network run one way; one quota is repeated at the end."""
-        for sm in SMS:
-            self._limit(sm, 100, lambda: None)
-            family, request = workload.prepare(name, dtype, mode)
-            head = {"model": name, "family": family, "dtype": dtype, "mode": mode}
-            head |= {"batch": BATCH, "sm": sm}
-            for repeat, quota in [(0, q) for q in QUOTAS] + [(1, 40)]:
-                if time.monotonic() > self.deadline:
-                    self.skipped.append(f"{name} {mode} {sm} SMs quota {quota}")
-                    continue
-                if not self._limit(sm, quota, request):
-                    self.skipped.append(f"{name} {mode} {sm} SMs quota {quota}: not in force")
-                    continue
-                self._point(head | {"quota": quota, "repeat": repeat}, request)
-        print(f"{name} {mode}: {self.deadline - time.monotonic():.0f} s left", flush=True)
+    def late(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() > self.deadline
 
-    def _limit(self, sm: int, quota: int, request: Callable[[], None]) -> bool:
+    def visit(
+        self, workload: Workload, head: dict[str, Any], pieces: list[tuple[int, int]]
+    ) -> None:
+        """Measure one network run one way on (batch, SMs) pieces; one quota of each is repeated."""
+        began = time.monotonic()
+        missing = [p for p in pieces if not self._done(head, p, QUOTAS[-1], 0)]
+        if not missing or self.late():
+            self.skipped += [f"{head['model']} {head['mode']} {p}" for p in missing]
+            return
+        try:
+            workload.build(head["model"], head["dtype"])
+            for piece in missing:
+                self._piece(workload, head, piece)
+        except (RuntimeError, ValueError) as error:
+            self.skipped.append(f"{head['model']} {head['mode']}: {str(error).splitlines()[0]}")
+            print(self.skipped[-1], flush=True)
+        took, left = time.monotonic() - began, self.deadline - time.monotonic()
+        print(f"{head['model']} {head['mode']}: {took:.1f} s, {left:.0f} s left", flush=True)
+
+    def _piece(self, workload: Workload, head: dict[str, Any], piece: tuple[int, int]) -> None:
+        batch, sm = piece
+        name = f"{head['model']} {head['mode']} batch {batch} {sm} SMs"
+        if self.late() or not self._limit(sm, 100, lambda: None):
+            self.skipped.append(name + ("" if self.late() else ": not in force"))
+            return
+        request = workload.prepare(batch, head["mode"])
+        place = head | {"batch": batch, "sm": sm}
+        walls = sorted(self._wall_ms(request) for _ in range(7))
+        alone_ms = statistics.median(walls)
+        for repeat, quota in [(0, q) for q in QUOTAS] + [(1, self.random.choice(QUOTAS))]:
+            if self.late() or 100.0 * alone_ms / quota > LONGEST_MS:
+                self.skipped.append(f"{name} quota {quota}")
+            elif not self._done(head, piece, quota, repeat):
+                if self._limit(sm, quota, request):
+                    self._point(place | {"quota": quota, "repeat": repeat}, request, alone_ms)
+                else:
+                    self.skipped.append(f"{name} quota {quota}: not in force")
+
+    def _done(self, head: dict[str, Any], piece: tuple[int, int], quota: int, repeat: int) -> bool:
+        batch, sm = piece
+        return self.rows.has(head | {"batch": batch, "sm": sm, "quota": quota, "repeat": repeat})
+
+    def _limit(self, sm: int, quota: int, request: Request) -> bool:
         """Write limits and return whether the library took them; some wait for a launch."""
-        groups = self.groups if sm == SMS[-1] else sm // 8
+        groups = SMS // 8 if sm == SMS else sm // 8
         limits = self.pod.set(quota=10 * quota, groups=(1 << groups) - 1)
-        if self.pod.wait(limits, 0.2) is not None:
+        if CHECK or self.pod.wait(limits, 0.2) is not None:
             return True
         request()
         return self.pod.wait(limits, 0.5) is not None
 
-    def _point(self, head: dict[str, Any], request: Callable[[], None]) -> None:
+    def _wall_ms(self, request: Request) -> float:
+        began = time.perf_counter()
         request()
-        took, metered = [], self.pod.counters().get("gpu_time_ns", 0)
-        for _ in range(self.runs):
-            time.sleep(self.random.uniform(0.6, 1.6) * WINDOW_S)
-            began = time.perf_counter()
-            request()
-            took.append((time.perf_counter() - began) * 1e3)
-        metered = (self.pod.counters().get("gpu_time_ns", 0) - metered) / 1e6 / self.runs
-        p10, p50, p90 = np.quantile(took, [0.1, 0.5, 0.9])
-        figures = {"mean_ms": np.mean(took), "p50_ms": p50, "p10_ms": p10, "p90_ms": p90}
-        figures |= {"max_ms": max(took), "metered_ms": metered}
-        texts = {k: f"{v:.4f}" for k, v in figures.items()}
-        self.rows.writerow(head | {"runs": self.runs} | texts)
-        self.stream.flush()
+        return (time.perf_counter() - began) * 1e3
+
+    def _point(self, place: dict[str, Any], request: Request, alone_ms: float) -> None:
+        quota = place["quota"]
+        # What fits the budget is not expected to pause: a few phases show whether that is so. One
+        # window at rest brings the budget back, two where the last request spent it.
+        fits = alone_ms < 0.8 * quota / 100 * WINDOW_MS
+        least, most, rest = (5, 5, 1) if fits else (6, 16, 2)
+        phases = Phases(WINDOW_MS, self.random.uniform(0, WINDOW_MS), least, most)
+        request()
+        metered = self.pod.counters().get("gpu_time_ns", 0)
+        while (phase := phases.next_ms()) is not None:
+            found = begin_at(phase, 0 if quota == 100 else rest)
+            phases.add(found, self._wall_ms(request))
+        metered = self.pod.counters().get("gpu_time_ns", 0) - metered
+        walls = phases.walls
+        figures = {"latency_ms": phases.mean_ms(), "least_ms": min(walls.values())}
+        figures |= {"most_ms": max(walls.values()), "metered_ms": metered / 1e6 / len(walls)}
+        texts = {k: f"{v:.4f}" for k, v in figures.items()} | {"runs": str(len(walls))}
+        texts["phases_ms"] = " ".join(f"{phase:.2f}" for phase in walls)
+        texts["walls_ms"] = " ".join(f"{wall:.3f}" for wall in walls.values())
+        self.rows.write(place | texts)
+
+
+def begin_at(phase_ms: float, windows: int) -> float:
+    """Wait for a phase of the window that begins ``windows`` edges from now; return the phase met.
+
+    With no window to wait for, it returns at once: at full quota no phase differs from another.
+    """
+    window_ns = int(1e6 * WINDOW_MS)
+    if windows:
+        now = time.monotonic_ns()
+        target = (now // window_ns + windows) * window_ns + int(1e6 * phase_ms)
+        time.sleep(max(0.0, (target - now) / 1e9 - 3e-4))
+        while time.monotonic_ns() < target:
+            pass
+        return time.monotonic_ns() % window_ns / 1e6
+    return phase_ms
+
+
+def plan(names: list[str]) -> list[tuple[dict[str, str], list[tuple[int, int]]]]:
+    """Return (network and way, pieces) visits, what matters most first."""
+    known = catalogue()
+    graph = {"dtype": "bf16", "mode": "graph"}
+    eager = {"dtype": "fp32", "mode": "eager"}
+    visits = [(n, graph, [(8, sm) for sm in PARTITIONS]) for n in names]
+    rest = [(batch, sm) for batch in BATCHES for sm in PARTITIONS if batch != 8]
+    visits += [(n, graph, rest) for n in names]
+    visits += [(n, eager, [(8, 24), (8, 132)]) for n in names if n in EAGER]
+    # The other partitions, each with another batch from network to network.
+    turned = (2, 4, 8, 16, 32)
+    for index, name in enumerate(names):
+        others = [(turned[(index + at) % 5], sm) for at, sm in enumerate(OTHER_PARTITIONS)]
+        visits.append((name, graph, others))
+    return [({"model": n, "family": known[n].family, **way}, pieces) for n, way, pieces in visits]
 
 
 def sweep(workload: Workload, options: argparse.Namespace, folder: Path) -> Sweep:
     """Measure every network and write the rows."""
-    pod = Pod(folder, SMS[-1])
-    run = Sweep(pod, options.out, options.seconds, options.runs, 132 // 8)
-    for name in NETWORKS:
-        for dtype, mode in MODES:
-            try:
-                run.network(workload, name, dtype, mode)
-            except RuntimeError as error:
-                run.skipped.append(f"{name} {mode}: {str(error).splitlines()[0]}")
-                print(run.skipped[-1], flush=True)
+    names = family_first({n.name: n.family for n in catalogue().values()})
+    with MeasuredRows(options.out / "h200_quota.csv", COLUMNS, KEY) as rows:
+        run = Sweep(Pod(folder, SMS), rows, options.seconds)
+        for head, pieces in plan([n for n in names if not options.models or n in options.models]):
+            run.visit(workload, head, pieces)
+        noise = rows.noise("latency_ms")
+    about = card_of("gpu.h200_quota_dataset", workload.about()) | {
+        "quota_window_ms": WINDOW_MS,
+        "requests": "alone, the pod at rest, at phases of the window named in each row",
+        "repeats": noise,
+        "skipped": run.skipped,
+    }
+    (options.out / "h200_quota.card.json").write_text(json.dumps(about, indent=1) + "\n")
+    print(f"{rows.count} rows, {noise}, {len(run.skipped)} pieces or points left out")
     return run
 
 
 def main() -> None:
     """Start again under the library, then measure and write ``h200_quota.csv`` and its card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--library", type=Path, required=True)
+    parser.add_argument("--library", type=Path, default=Path("build/libhas_quota.so"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=130.0)
-    parser.add_argument("--runs", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=480.0)
+    parser.add_argument("--models", nargs="*", default=[])
+    # More than one: the library's own thread must not wait for a request's.
+    parser.add_argument("--cores", type=int, nargs="*", default=[], help="of the CPU")
+    parser.add_argument("--check", action="store_true", help="no GPU: pretended requests")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.check:
+        sweep(PretendWorkload(), options, Path(tempfile.mkdtemp()))
+        return
     if FOLDER not in os.environ:
         folder = tempfile.mkdtemp()
-        Pod(Path(folder), SMS[-1])
+        Pod(Path(folder), SMS)
         preload = {"LD_PRELOAD": str(options.library.resolve()), FOLDER: folder}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **preload})
-    run = sweep(TorchWorkload(), options, Path(os.environ[FOLDER]))
-    import torch
-
-    card = {
-        "gpu": torch.cuda.get_device_name(0),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-        "quota_window_ms": 1e3 * WINDOW_S,
-        "command": "python -m benchmarks.gpu.h200_quota_dataset",
-        "requests": "alone, 30 to 80 ms apart at random",
-        "skipped": run.skipped,
-    }
-    (options.out / "h200_quota.card.json").write_text(json.dumps(card, indent=1) + "\n")
+    pin(*options.cores)
+    gc.disable()
+    sweep(TorchWorkload(), options, Path(os.environ[FOLDER]))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def alone_mean_ms(
     the window's edge without a pause.
 
     >>> alone_mean_ms(8.0, 20, 50.0), round(alone_mean_ms(25.0, 40, 50.0), 1)
-    (8.0, 35.9)
+    (8.0, 35.8)
     """
     share = quota_percent / 100.0
     budget, window = share * quota_window_ms, quota_window_ms
@@ -37,6 +37,30 @@ def alone_mean_ms(
         early = (window + credit) / 2 + (math.ceil(rest / budget) - 1) * pause + rest
     pauses = _pauses(gpu_ms, budget) - _pauses(rest, budget)
     return ((window - credit) * early + credit * gpu_ms + pauses * pause) / window
+
+
+def alone_ms(
+    gpu_ms: float,
+    quota_percent: int,
+    quota_window_ms: float,
+    phase_ms: float,
+    spare_ms: float = SPARE_MS,
+) -> float:
+    """Return the wall time of a job that finds a pod at rest ``phase_ms`` into a window, ms.
+
+    Window by window: at an edge the old balance is gone and the budget is granted anew.
+
+    >>> alone_ms(20.0, 30, 50.0, 0.0), alone_ms(20.0, 30, 50.0, 40.0)
+    (53.0, 20.0)
+    """
+    if quota_percent >= 100:
+        return gpu_ms
+    budget = quota_percent / 100.0 * quota_window_ms
+    now, edge, left, work = 0.0, quota_window_ms - phase_ms, budget + spare_ms, gpu_ms
+    while work > min(left, edge - now):
+        work -= min(left, edge - now)
+        now, edge, left = edge, edge + quota_window_ms, budget
+    return now + work
 
 
 def _pauses(gpu_ms: float, budget_ms: float) -> float:

@@ -27,16 +27,19 @@ class Graphs:
 
     Attributes:
         nodes: features of every operator, (nodes, 40).
-        edges: pairs (from, to) of operator indices, (2, edges).
+        edges: pairs (from, to) of operator indices, (2, edges); None: every graph is a chain, as
+            all published ones are, in which each operator reads the one before it.
         owner: graph of each operator, ascending, (nodes,).
         count: number of graphs.
+        first: of chains, whether an operator has none before it, (nodes,).
 
     """
 
     nodes: torch.Tensor
-    edges: torch.Tensor
+    edges: torch.Tensor | None
     owner: torch.Tensor
     count: int
+    first: torch.Tensor | None = None
 
 
 class GraphAttention(nn.Module):
@@ -52,8 +55,16 @@ class GraphAttention(nn.Module):
         nn.init.normal_(self.from_score, std=outputs**-0.5)
         nn.init.normal_(self.to_score, std=outputs**-0.5)
 
-    def forward(self, nodes: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
-        """Return new features (nodes, outputs); ``edges`` must include the self-loops."""
+    def forward(
+        self, nodes: torch.Tensor, edges: torch.Tensor | None, first: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return new features (nodes, outputs); ``edges`` must include the self-loops.
+
+        Without edges the graphs are chains and ``first`` says where each begins.
+        """
+        if edges is None:
+            assert first is not None
+            return self._chain(nodes, first)
         sender, receiver = edges
         projected = self.project(nodes)
         score = functional.leaky_relu(
@@ -69,6 +80,16 @@ class GraphAttention(nn.Module):
             0, receiver, share[:, None] * projected[sender]
         )
         return mixed + self.bias
+
+    def _chain(self, nodes: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        # Two scores a node, its own and its predecessor's: their softmax is a logistic function.
+        projected = self.project(nodes)
+        to = projected @ self.to_score
+        own_from = projected @ self.from_score
+        own = functional.leaky_relu(own_from + to, 0.2)
+        before = functional.leaky_relu(own_from.roll(1) + to, 0.2)
+        share = torch.sigmoid(before - own).masked_fill(first, 0.0)
+        return torch.lerp(projected, projected.roll(1, 0), share[:, None]) + self.bias
 
 
 class Rapp(nn.Module):
@@ -88,13 +109,15 @@ class Rapp(nn.Module):
 
     def embed(self, graphs: Graphs) -> torch.Tensor:
         """Return one vector a graph, the mean over its operators, (graphs, width)."""
-        loops = torch.arange(len(graphs.nodes), device=graphs.nodes.device).expand(2, -1)
-        edges = torch.cat((graphs.edges, loops), dim=1)
-        x = graphs.nodes
+        x, edges = graphs.nodes, graphs.edges
+        if edges is not None:
+            loops = torch.arange(len(x), device=x.device).expand(2, -1)
+            edges = torch.cat((edges, loops), dim=1)
         for index, layer in enumerate(self.attention):
-            x = layer(x if index == 0 else x.relu(), edges)
-        total = x.new_zeros(graphs.count, self.width).index_add(0, graphs.owner, x)
-        return total / torch.bincount(graphs.owner, minlength=graphs.count)[:, None]
+            x = layer(x if index == 0 else x.relu(), edges, graphs.first)
+        # A product with the owners' one-hot: adding rows one by one is slow, and differs by run.
+        owners = x.new_zeros(graphs.count, len(x)).scatter_(0, graphs.owner[None], 1.0)
+        return (owners @ x) / owners.sum(dim=1, keepdim=True).clamp(min=1.0)
 
     def forward(self, embedded: torch.Tensor, graph_features: torch.Tensor) -> torch.Tensor:
         """Return positive latencies of queries: embedding and graph features, one a row."""

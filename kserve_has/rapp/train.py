@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from torch.nn import functional
 
 from ..errors import LatencyModelError
 from .core import Vector
-from .gnn import Graphs, Rapp
+from .gnn import Rapp
 from .public_data import PublicData
+from .replay import Replayed
+from .steps import Inputs, Step
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class Recipe:
     Attributes:
         width: of every layer.
         epochs: passes over the training points.
-        rate: learning rate at its highest; it falls to nothing along a cosine.
+        rate: learning rate at its highest; it rises over the first fiftieth and falls to nothing
+            along a cosine.
         groups: operator graphs in a step; every quota of a graph is a query of that step.
         dropout: in the head; its disturbance grows as the width shrinks.
+        decay: of the weights, decoupled from the rate of change (AdamW).
         raw_ms: Huber loss on milliseconds as published, else on their logarithms.
         seed: of weights, order and dropout.
-        seconds: stop after this much CPU time, the rate being timed to end there; 0: no limit.
+        seconds: stop after this much time, of the CPU or of a GPU's wall clock, the rate being
+            timed to end there; 0: no limit.
+        validate_every: epochs between two validations, each with a checkpoint.
 
     """
 
@@ -42,23 +48,50 @@ class Recipe:
     rate: float = 2.7542e-5
     groups: int = 1
     dropout: float = 0.05
+    decay: float = 0.0
     raw_ms: bool = True
     seed: int = 123
     seconds: float = 0.0
+    validate_every: int = 1
 
 
 class Trainer:
     """One training run on chosen rows of the data."""
 
-    def __init__(self, data: PublicData, train: Vector, recipe: Recipe, folder: Path) -> None:
+    def __init__(
+        self,
+        data: PublicData,
+        train: Vector,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        replay: bool = True,
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder = recipe, folder
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        on_gpu = self.device.type == "cuda"
+        self.clock = time.monotonic if on_gpu else time.process_time
         self.inputs = Inputs(data, train, self.device)
         self.network = Rapp(recipe.width, recipe.dropout).to(self.device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.rate)
+        self.rate = torch.tensor(recipe.rate, device=self.device)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.rate if on_gpu else recipe.rate,
+            weight_decay=recipe.decay,
+            capturable=on_gpu,
+            fused=on_gpu,
+        )
         self.train, self.epoch, self.spent_s = train, 0, 0.0
-        self.order = np.random.default_rng(recipe.seed)
+        truth = torch.tensor(data.ms, dtype=torch.float32, device=self.device)
+        self.target = (truth if recipe.raw_ms else truth.log() + LOG_OFFSET)[
+            torch.tensor(train, device=self.device)
+        ]
+        self.queries = self.inputs.queries[torch.tensor(train, device=self.device)]
+        self._planned: tuple[int, Step] | None = None
+        self._step: Callable[[Step], torch.Tensor] = (
+            Replayed(self._learn) if on_gpu and replay else self._learn
+        )
 
     def run(self, validation: Vector, *, quiet: bool = False) -> list[dict[str, float]]:
         """Train to the end, continuing from a checkpoint in the folder if there is one."""
@@ -67,24 +100,35 @@ class Trainer:
         with Progress(*columns, disable=quiet) as progress:
             task = progress.add_task("training", total=self.recipe.epochs, note="")
             while self.epoch < self.recipe.epochs and not self._late():
-                began = time.process_time()
-                loss = self._pass()
+                began = self.clock()
+                losses = self._pass()
                 self.epoch += 1
-                self.spent_s += time.process_time() - began
-                mape = self.mape(validation)
-                log.append({"epoch": self.epoch, "loss": loss, "validation_mape": mape})
-                self._save(log)
-                note = f"validation {100 * mape:.2f} %"
-                progress.update(task, completed=self.epoch, note=note)
+                due = self.epoch % self.recipe.validate_every == 0
+                loss = float(torch.stack(losses).mean()) if due else 0.0
+                self.spent_s += self.clock() - began
+                if due or self._late() or self.epoch == self.recipe.epochs:
+                    began = self.clock()
+                    mape = self.mape(validation)
+                    log.append({"epoch": self.epoch, "loss": loss, "validation_mape": mape})
+                    self._save(log)
+                    # A GPU's wall clock runs on meanwhile, and the limit is one of wall time there.
+                    self.spent_s += self.clock() - began if self.device.type == "cuda" else 0.0
+                    note = f"validation {100 * mape:.2f} %"
+                    progress.update(task, completed=self.epoch, note=note)
         return log
 
     def predict(self, rows: Vector) -> Vector:
         """Return predicted milliseconds of rows of the data."""
         self.network.eval()
         answers = np.empty(len(rows))
+        queries = self.inputs.queries[torch.tensor(rows, device=self.device)]
         with torch.inference_mode():
-            for at, graphs, which, features in self.inputs.steps(rows, 64, None):
-                answers[at] = self._out(graphs, which, features).cpu().numpy()
+            steps = self.inputs.steps(rows, 64, None).on(self.device)
+            for index in range(len(steps.node)):
+                step = steps.at(index)
+                real = step.counts > 0
+                found = self._out(step, queries)[real].cpu().numpy()
+                answers[step.row[real].cpu().numpy()] = found
         return answers if self.recipe.raw_ms else np.exp(answers - LOG_OFFSET)
 
     def mape(self, rows: Vector) -> float:
@@ -92,37 +136,49 @@ class Trainer:
         truth = self.inputs.data.ms[rows]
         return float(np.mean(np.abs(self.predict(rows) / truth - 1.0)))
 
-    def _pass(self) -> float:
+    def _pass(self) -> list[torch.Tensor]:
         self.network.train()
+        planned, self._planned = self._planned, None
+        steps = planned[1] if planned and planned[0] == self.epoch else self._plan(self.epoch)
+        steps = steps.on(self.device)
         losses = []
-        truth = torch.tensor(self.inputs.data.ms, dtype=torch.float32, device=self.device)
-        if not self.recipe.raw_ms:
-            truth = truth.log() + LOG_OFFSET
-        for at, graphs, which, features in self.inputs.steps(
-            self.train, self.recipe.groups, self.order
-        ):
-            self._set_rate()
-            answer = self._out(graphs, which, features)
-            target = truth[self.train[at]]
-            delta = 1.0 if self.recipe.raw_ms else 0.05
-            loss = functional.huber_loss(answer, target, delta=delta)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
-            losses.append(loss.detach())
-        return float(torch.stack(losses).mean())
+        for index in range(len(steps.node)):
+            self._set_rate((self.epoch + index / len(steps.node)) / self.recipe.epochs)
+            losses.append(self._step(steps.at(index)))
+        if self.device.type == "cuda":  # plans the next pass while the GPU is at this one
+            self._planned = (self.epoch + 1, self._plan(self.epoch + 1))
+        return losses
 
-    def _out(self, graphs: Graphs, which: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        answer: torch.Tensor = self.network(self.network.embed(graphs)[which], features)
+    def _plan(self, epoch: int) -> Step:
+        order = np.random.default_rng((self.recipe.seed, epoch))
+        return self.inputs.steps(self.train, self.recipe.groups, order)
+
+    def _learn(self, step: Step) -> torch.Tensor:
+        delta = 1.0 if self.recipe.raw_ms else 0.05
+        self.optimiser.zero_grad(set_to_none=True)
+        each = functional.huber_loss(
+            self._out(step, self.queries), self.target[step.row], delta=delta, reduction="none"
+        )
+        loss = (each * step.counts).sum() / step.counts.sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.detach()
+
+    def _out(self, step: Step, queries: torch.Tensor) -> torch.Tensor:
+        embedded = self.network.embed(self.inputs.graphs(step))
+        answer: torch.Tensor = self.network(embedded.index_select(0, step.which), queries[step.row])
         return answer
 
-    def _set_rate(self) -> None:
-        done = self.epoch / self.recipe.epochs
+    def _set_rate(self, done: float) -> None:
         if self.recipe.seconds:
             done = max(done, self.spent_s / self.recipe.seconds)
-        rate = self.recipe.rate * max(0.01, 0.5 * (1.0 + np.cos(np.pi * min(1.0, done))))
+        falling = 0.5 * (1.0 + np.cos(np.pi * min(1.0, done)))
+        rate = self.recipe.rate * max(0.01, min(falling, done / 0.02))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _late(self) -> bool:
         return 0.0 < self.recipe.seconds <= self.spent_s
@@ -137,7 +193,6 @@ class Trainer:
             "recipe": asdict(self.recipe),
             "epoch": self.epoch,
             "spent_s": self.spent_s,
-            "order": self.order.bit_generator.state,
             "log": log,
         }
         # The card is in the file itself, so that weights and progress never disagree.
@@ -167,7 +222,6 @@ class Trainer:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         torch.set_rng_state(tensors["random"])
-        self.order.bit_generator.state = card["order"]
         self.epoch, self.spent_s = card["epoch"], card["spent_s"]
         log: list[dict[str, float]] = card["log"]
         return log
@@ -184,69 +238,3 @@ def read_card(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         card: dict[str, Any] = json.loads(file.metadata()["card"])
     return card
-
-
-Step = tuple[Vector, Graphs, torch.Tensor, torch.Tensor]
-
-
-class Inputs:
-    """Scaled features as tensors, and rows of the data put together into steps."""
-
-    def __init__(self, data: PublicData, train: Vector, device: torch.device | str = "cpu") -> None:
-        self.data, self.device = data, torch.device(device)
-        kinds = [np.hstack((n[:, :16], np.log1p(n[:, 16:]))) for n in data.nodes]
-        every = np.concatenate([kinds[m] for m in np.unique(data.model[train])])
-        mean, spread = every.mean(axis=0), every.std(axis=0) + 1e-3
-        self.nodes = [self._tensor((k - mean) / spread) for k in kinds]
-        graphs = np.log1p(data.graphs)
-        known = graphs[np.unique(data.model[train])]
-        scaled = (graphs - known.mean(axis=0)) / (known.std(axis=0) + 1e-3)
-        self.graphs = self._tensor(scaled)
-        columns = (np.log(data.batch), np.log(data.sm / 30.0), np.log(data.quota / 45.0))
-        self.scalars = self._tensor(np.stack(columns, axis=1))
-
-    def _tensor(self, values: Vector) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self.device)
-
-    def steps(self, rows: Vector, groups: int, order: np.random.Generator | None) -> Iterator[Step]:
-        """Yield (places in rows, graphs, graph of each query, graph features) of steps.
-
-        Queries of one (model, batch, SMs) share a graph; ``order`` shuffles the graphs.
-        """
-        data = self.data
-        key = (data.model[rows] * 16 + data.batch[rows]) * 128 + data.sm[rows]
-        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        by_graph = np.split(
-            np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1]
-        )
-        turn = np.arange(len(first)) if order is None else order.permutation(len(first))
-        for begin in range(0, len(turn), groups):
-            chosen = turn[begin : begin + groups]
-            at = np.concatenate([by_graph[g] for g in chosen])
-            which = np.repeat(np.arange(len(chosen)), [len(by_graph[g]) for g in chosen])
-            features = torch.hstack(
-                (
-                    self.graphs[data.model[rows[at]]],
-                    self.scalars[rows[at]][:, [0, 2]],
-                )
-            )
-            yield (
-                at,
-                self._joined(rows[first[chosen]]),
-                torch.tensor(which, device=self.device),
-                features,
-            )
-
-    def _joined(self, rows: Vector) -> Graphs:
-        parts, edges, owners, start = [], [], [], 0
-        for index, row in enumerate(rows):
-            nodes = self.nodes[self.data.model[row]]
-            scalars = self.scalars[row, :2].expand(len(nodes), 2)
-            parts.append(torch.hstack((nodes, scalars)))
-            chain = np.arange(start, start + len(nodes) - 1)
-            edges.append(np.stack((chain, chain + 1)))
-            owners.append(np.full(len(nodes), index))
-            start += len(nodes)
-        links = torch.tensor(np.concatenate(edges, axis=1), device=self.device)
-        owner = torch.tensor(np.concatenate(owners), device=self.device)
-        return Graphs(torch.cat(parts), links, owner, len(rows))

@@ -5,21 +5,9 @@ from importlib.resources import files
 
 import pytest
 
-from kserve_has.latency.duty import alone_mean_ms, elapsed_upper_ms, stream_mean_ms
+from kserve_has.latency.duty import alone_mean_ms, alone_ms, elapsed_upper_ms, stream_mean_ms
 
 WINDOW_MS = 50.0
-
-
-def counted(gpu_ms, quota, phase_ms, spare_ms):
-    """Return the wall time of one job, window by window."""
-    budget = WINDOW_MS * quota / 100
-    now, edge, left = 0.0, WINDOW_MS - phase_ms, budget + spare_ms
-    while True:
-        run = min(left, edge - now)
-        if gpu_ms <= run:
-            return now + gpu_ms
-        gpu_ms -= run
-        now, edge, left = edge, edge + WINDOW_MS, budget
 
 
 @pytest.mark.parametrize("quota", [5, 10, 33, 60, 96, 99, 100])
@@ -27,7 +15,7 @@ def counted(gpu_ms, quota, phase_ms, spare_ms):
 @pytest.mark.parametrize("spare_ms", [0.0, 2.0])
 def test_the_mean_is_that_of_windows_counted_over_all_phases(quota, gpu_ms, spare_ms):
     phases = [(i + 0.5) * WINDOW_MS / 4000 for i in range(4000)]
-    walls = [counted(gpu_ms, quota, phase, spare_ms) for phase in phases]
+    walls = [alone_ms(gpu_ms, quota, WINDOW_MS, phase, spare_ms) for phase in phases]
     found = alone_mean_ms(gpu_ms, quota, WINDOW_MS, spare_ms)
     assert found == pytest.approx(sum(walls) / len(walls), rel=2e-3)
     assert max(walls) <= elapsed_upper_ms(gpu_ms, quota, WINDOW_MS) + 1e-9

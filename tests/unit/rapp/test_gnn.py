@@ -6,7 +6,8 @@ torch = pytest.importorskip("torch", reason="RaPP's network needs torch")
 from kserve_has.errors import LatencyModelError
 from kserve_has.rapp.gnn import Graphs, Rapp
 from kserve_has.rapp.public_data import PublicData
-from kserve_has.rapp.train import Inputs, Recipe, Trainer
+from kserve_has.rapp.steps import Inputs
+from kserve_has.rapp.train import Recipe, Trainer
 
 TINY = Recipe(width=8, epochs=4, rate=3e-3, groups=4, raw_ms=False)
 
@@ -48,11 +49,38 @@ def test_a_branch_reaches_the_network():
 def test_every_row_is_in_exactly_one_step():
     data = made_up_data()
     rows = np.arange(len(data.ms))
-    steps = list(Inputs(data, rows).steps(rows, 5, np.random.default_rng(0)))
-    assert list(rows) == sorted(np.concatenate([at for at, *_ in steps]))
-    for at, graphs, which, features in steps:
-        assert len(at) == len(which) == len(features)
-        assert graphs.count == int(which.max()) + 1
+    steps = Inputs(data, rows).steps(rows, 5, np.random.default_rng(0))
+    assert len(steps.node) > 1
+    assert list(rows) == sorted(steps.row[steps.counts > 0].tolist())
+
+
+def test_a_step_holds_the_operators_of_the_graphs_its_queries_ask_for():
+    data = made_up_data()
+    rows = np.arange(len(data.ms))[::-1].copy()
+    inputs = Inputs(data, rows)
+    steps = inputs.steps(rows, 5, np.random.default_rng(0))
+    for index in range(len(steps.node)):
+        step = steps.at(index)
+        features = inputs.graphs(step).nodes
+        for query in torch.nonzero(step.counts).ravel().tolist():
+            asked, graph = rows[step.row[query]], step.which[query]
+            own = step.owner == graph
+            start, length = inputs.starts[data.model[asked]], inputs.lengths[data.model[asked]]
+            assert list(range(start, start + length)) == step.node[own].tolist()
+            assert [True] + [False] * (length - 1) == step.first[own].tolist()
+            scalars = torch.tensor(inputs.graph_scalars[asked], dtype=torch.float32)
+            torch.testing.assert_close(features[own][:, 38:], scalars.expand(length, 2))
+            assert float(inputs.queries[asked, 11]) == pytest.approx(np.log(data.quota[asked] / 45))
+
+
+def test_chains_need_no_edges():
+    torch.manual_seed(0)
+    network, nodes = Rapp(16).eval(), 3.0 * torch.randn(7, 40)
+    owner = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    edges = torch.tensor([[0, 1, 3, 4, 5], [1, 2, 4, 5, 6]])
+    first = torch.tensor([True, False, False, True, False, False, False])
+    with_edges = network.embed(Graphs(nodes, edges, owner, 2))
+    torch.testing.assert_close(network.embed(Graphs(nodes, None, owner, 2, first)), with_edges)
 
 
 def test_training_learns_and_its_predictions_do_not_depend_on_the_company(tmp_path):
