@@ -1,29 +1,33 @@
 """Throughput over the matrix of SM share and quota.
 
-Under a quota, a second pod does the same work in the rest of every window, so that the GPU is as
-busy, as warm and as fast as in the row without a quota; what it gets is a row as well. Steps are
-counted over whole quota windows.
+Beside nobody, and beside itself: a second pod does the same work in the rest of every window, so
+that the GPU is as busy, as warm and as fast as in the row without a quota; what that one gets is a
+row as well. Steps are counted over whole quota windows, for as long as a hundred steps take.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.gpu.quota_clock import Clock
 from benchmarks.gpu.quota_parts import AT_ONCE_NS, Child, Pod
 from benchmarks.gpu.quota_shares import WINDOW_NS, counted
 from benchmarks.gpu.quota_stats import BIN_S
 
 SHARES = (1.0, 0.5, 0.25)
 QUOTAS = (500, 250)
-BATCH = {("resnet50", "eager"): 128}  # else bound by the host, not the GPU
+BATCH = {("resnet50", "eager"): 64}  # else bound by the host, not the GPU
 DEPTH = 2
+STEPS = 100  # a row may be off by one of them
+LEAST_S, MOST_S = 1.5, 8.0
+Rows = list[dict[str, Any]]
 
 
 def area(
-    pods: list[Pod], children: list[Child], work: str, mode: str, seconds: float
-) -> list[dict[str, Any]]:
+    pods: list[Pod], children: list[Child], clock: Clock, work: str, mode: str, scale: float
+) -> Rows:
     """Return a row for each SM share and quota, limits changed in the running processes."""
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     ask = {"do": "run", "work": work, "mode": mode, "depth": DEPTH, "bins": True}
     ask["batch"] = BATCH.get((work, mode), 32)
     whole = 0.0
@@ -34,27 +38,47 @@ def area(
             pod.wait(pod.set(groups=groups))
         for child in children:
             child.ask(do="prepare", steps=[(work, mode, ask["batch"])], label=ask["label"])
-        base = _speeds(children[:1], ask, seconds / 2)[0]
+        with clock.watched() as seen:
+            base = _speeds(children[:1], ask, LEAST_S * scale)[0]
         whole = whole or base
-        about = {"work": work, "mode": mode, "sm": share}
-        rows.append({**about, "quota": 1.0, "beside": "nobody", **_of(base, base, whole)})
+        about = {"work": work, "mode": mode, "batch": ask["batch"], "sm": share}
+        full = {"quota": 1.0, "beside": "nobody", "clock_mhz": seen.mean()}
+        rows.append({**about, **full, **_of(base, base, whole)})
+        if mode == "graph" and share < 1:  # the one captured on all SMs, launched under these
+            moved = _speeds(children[:1], {**ask, "label": f"{SHARES[0]}"}, LEAST_S * scale)[0]
+            rows.append({**about, **full, "beside": "captured on all", **_of(moved, base, whole)})
         for quota in QUOTAS:
-            pods[0].wait(pods[0].set(quota=quota, groups=groups, phase=AT_ONCE_NS))
-            alone = _speeds(children[:1], ask, seconds)
-            phase = WINDOW_NS * quota // 1000
-            pods[1].wait(pods[1].set(quota=1000 - quota, groups=groups, phase=phase))
-            pair = _speeds(children, ask, seconds)
-            for beside, granted, speed in (
-                ("nobody", quota, alone[0]),
-                ("itself", quota, pair[0]),
-                ("itself", 1000 - quota, pair[1]),
-            ):
-                row = {**about, "quota": granted / 1000, "beside": beside}
-                rows.append({**row, **_of(speed, base, whole)})
-            pods[1].wait(pods[1].set(groups=groups))
+            seconds = max(LEAST_S, min(MOST_S, STEPS / (base * quota / 1000))) * scale
+            for row, speed in _quota_rows(pods, children, clock, ask, groups, quota, seconds):
+                rows.append({**about, **row, **_of(speed, base, whole)})
     for pod in pods:
         pod.wait(pod.set())
     return rows
+
+
+def _quota_rows(
+    pods: list[Pod],
+    children: list[Child],
+    clock: Clock,
+    ask: dict[str, Any],
+    groups: int,
+    quota: int,
+    seconds: float,
+) -> list[tuple[dict[str, Any], float]]:
+    """Return rows at one quota with steps a second: alone, beside itself, and that one."""
+    pods[0].wait(pods[0].set(quota=quota, groups=groups, phase=AT_ONCE_NS))
+    with clock.watched() as seen:
+        [alone] = _speeds(children[:1], ask, seconds)
+    phase = WINDOW_NS * quota // 1000
+    pods[1].wait(pods[1].set(quota=1000 - quota, groups=groups, phase=phase))
+    first, second = _speeds(children, ask, seconds)
+    pods[1].wait(pods[1].set(groups=groups))
+    share = quota / 1000
+    return [
+        ({"quota": share, "beside": "nobody", "clock_mhz": seen.mean()}, alone),
+        ({"quota": share, "beside": "itself"}, first),
+        ({"quota": 1 - share, "beside": "itself"}, second),
+    ]
 
 
 def _speeds(children: list[Child], ask: dict[str, Any], seconds: float) -> list[float]:

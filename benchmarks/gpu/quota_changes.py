@@ -37,6 +37,7 @@ def resize_latency(pod: Pod, child: Child) -> dict[str, Any]:
     child.finish(30)
     return {
         "in_force_ms": {kind: _figures(values) for kind, values in took.items()},
+        "sm_first_in_order_ms": took.get("sm first"),
         "launch_path_us": {k: _figures(values) for k, values in cost.items() if k != "quota"},
     }
 

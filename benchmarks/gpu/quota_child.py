@@ -207,6 +207,7 @@ def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
     return {
         "count": len(took),
         "per_second": len(took) / spent,
+        "p10_ms": 1e3 * ordered[len(ordered) // 10],
         "p50_ms": 1e3 * ordered[len(ordered) // 2],
         "p99_ms": 1e3 * ordered[int(len(ordered) * 0.99)],
         "wrong": wrong,
@@ -245,6 +246,10 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
         return {"prepared": len(request["steps"])}
     if request["do"] == "memory":
         return memory(request["bytes"])
+    if request["do"] == "fork":
+        from benchmarks.gpu.quota_fork import forked
+
+        return forked(CHECK)
     if request["do"] == "count":
         from benchmarks.gpu.quota_launches import count
 

@@ -5,7 +5,7 @@ written after each. Two GPUs halve the time, each with a shard of the phases and
 
     make -C quota_runtime OUT=build
     for i in 0 1; do python benchmarks/gpu/quota_h200.py --out DIR --gpu $i --shard $i & done; wait
-    python benchmarks/gpu/quota_report.py DIR/*.json --out docs/results
+    python benchmarks/gpu/quota_pages.py DIR/*.json --out docs/results
 
 ``--plan`` names the phases with their seconds. ``--check`` runs the same phases on the CPU without
 the library, to find mistakes.

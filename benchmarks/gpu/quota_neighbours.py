@@ -7,17 +7,22 @@ import signal
 import time
 from typing import Any
 
+from benchmarks.gpu.quota_clock import Clock, Seen
 from benchmarks.gpu.quota_parts import AT_ONCE_NS, Child, Pod
+from benchmarks.gpu.quota_processes import Processes
 from benchmarks.gpu.quota_shares import WINDOW_NS, steps
 from benchmarks.gpu.quota_stats import BIN_S, more_percent, segments
 
 AGGRESSORS = {"quiet": 4, "gemm": 4, "copy": 2}  # batch: about a millisecond a step
 PART_S = 1.0
 SETTLE_S = 0.1
+STARTS, STARTS_AT_ONCE, BATCH = 50, 3, 10
+START_S = 2.0  # of one process, at most
+REST_S = 2.0
 
 
 def victim(
-    pods: list[Pod], children: list[Child], work: str, mode: str, seconds: float
+    pods: list[Pod], children: list[Child], clock: Clock, work: str, mode: str, seconds: float
 ) -> dict[str, Any]:
     """A victim on one half of the SMs; on the other half an aggressor works and rests in turn."""
     pods[0].wait(pods[0].set(groups=pods[0].groups(0.5)))
@@ -28,20 +33,27 @@ def victim(
     for aggressor, batch in AGGRESSORS.items():
         other = {"do": "run", "work": aggressor, "batch": batch}
         children[1].ask(**other, seconds=0.1, patience=60)
-        children[0].start(**work_of, seconds=seconds, series=True)
-        end = time.monotonic() + seconds - SETTLE_S
+        long = seconds if aggressor == "quiet" else max(3.0, seconds / 2)
+        children[0].start(**work_of, seconds=long, series=True)
+        end = time.monotonic() + long - SETTLE_S
         quiet, busy = [], []
+        mhz: dict[str, list[int]] = {"quiet": [], "busy": []}
         while time.monotonic() + PART_S < end:
             at = time.monotonic()
-            time.sleep(PART_S)
+            with clock.watched() as seen:
+                time.sleep(PART_S)
+            mhz["quiet"] += seen.mhz
             quiet.append((at + SETTLE_S, time.monotonic()))
             at = time.monotonic()
-            children[1].ask(**other, seconds=min(PART_S, max(0.0, end - at)))
+            with clock.watched() as seen:
+                children[1].ask(**other, seconds=min(PART_S, max(0.0, end - at)))
+            mhz["busy"] += seen.mhz
             busy.append((at + SETTLE_S, time.monotonic() - SETTLE_S))
         got = children[0].finish(60)
         series = got["ends"], got["took"]
         more = more_percent(segments(*series, busy), segments(*series, quiet))
-        rows[aggressor] = {"p99_more_percent": more}
+        means = {name: Seen(values).mean() for name, values in mhz.items()}
+        rows[aggressor] = {"p99_more_percent": more, "clock_mhz": means}
     for pod in pods:
         pod.wait(pod.set())
     return rows
@@ -90,6 +102,58 @@ def stopped(pods: list[Pod], children: list[Child], seconds: float) -> dict[str,
         pod.wait(pod.set())
     again = [child.ask(**steps("eager", 0.3))["digest"] for child in children]
     return {"survivor": _work_after(got[1], at), "equal": before == again}
+
+
+def starts(processes: Processes, neighbour: str, mode: str) -> dict[str, Any]:
+    """Fifty pods start, work and end on other SMs, ten at a time, beside one that works."""
+    pod, child = processes.pods[neighbour], processes.children[neighbour]
+    pod.wait(pod.set(quota=700, groups=pod.groups(0.5), phase=AT_ONCE_NS))
+    ask = {"do": "run", "work": "resnet50", "mode": mode, "batch": 8, "check": True}
+    before = child.ask(**ask, seconds=0.5, patience=60)
+    seconds = START_S * STARTS / STARTS_AT_ONCE + STARTS / BATCH * REST_S
+    child.start(**ask, seconds=seconds, series=True)
+    came: list[dict[str, Any]] = []
+    quiet, busy = [], []
+    end = time.monotonic() + seconds
+    while len(came) < STARTS and time.monotonic() < end - REST_S:
+        at = time.monotonic()
+        time.sleep(REST_S)
+        quiet.append((at + SETTLE_S, time.monotonic()))
+        at = time.monotonic()
+        came += processes.short_pods(len(came), BATCH, STARTS_AT_ONCE)
+        busy.append((at, time.monotonic()))
+    got = child.finish(seconds + 60)
+    pod.wait(pod.set())
+    series = got["ends"], got["took"]
+    parts = {"quiet": segments(*series, quiet), "busy": segments(*series, busy)}
+    rates = {
+        name: sum(map(len, parts[name])) / sum(b - a for a, b in spans)
+        for name, spans in (("quiet", quiet), ("busy", busy))
+    }
+    return {
+        "started": len(came),
+        "right": sum(one.get("right", False) for one in came),
+        "errors": sorted({str(one["error"]) for one in came if one.get("error")}),
+        "start_seconds": sorted(one.get("seconds", 0.0) for one in came)[len(came) // 2],
+        "neighbour": {
+            "steps": got["count"],
+            "wrong": got["wrong"],
+            "equal": got["digest"] == before["digest"],
+            "steps_per_second": rates,
+            "p99_more_percent": more_percent(parts["busy"], parts["quiet"]),
+            "slowest_ms": 1e3 * max(got["took"]),
+        },
+    }
+
+
+def forked(child: Child) -> dict[str, Any]:
+    """Fork in a process that uses the GPU; its own work before and after."""
+    ask = {"do": "run", "work": "resnet50", "mode": "eager", "batch": 8, "check": True}
+    before = child.ask(**ask, count=20, patience=60)
+    found = child.ask(do="fork", patience=60)
+    after = child.ask(**ask, count=20)
+    wrong = before["wrong"] + after["wrong"]
+    return {**found, "parent_equal": before["digest"] == after["digest"], "parent_wrong": wrong}
 
 
 def _in_turns(pods: list[Pod]) -> None:

@@ -1,4 +1,9 @@
-"""What the library costs: short rounds in random order, compared with the bare process's own."""
+"""What the library costs: short rounds in random order, several processes of each kind.
+
+Two processes that are alike differ by up to a percent, since their memory lies elsewhere; so each
+kind has several, and the interval covers that. A busy host slows single steps: beside throughput
+stands the time of an undisturbed step, the tenth percentile.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +11,67 @@ import random
 from typing import Any
 
 from benchmarks.gpu.quota_parts import Child, Pod
-from benchmarks.gpu.quota_stats import lost_percent
+from benchmarks.gpu.quota_stats import Speeds, lost_percent, spread_percent
 
 WARM_S = 0.02
 ROUND_S = 0.1  # two whole quota windows
 LIMITS = {"no limit": (1000, 0), "quota 100": (1000, 7), "quota 99": (990, 7)}  # permille, flags
+MEASURES = ("throughput", "undisturbed step")
 
 
-def overhead(
-    pod: Pod, limited: Child, others: dict[str, Child], work: str, mode: str, rounds: int
-) -> dict[str, Any]:
-    """Return throughput at batch 1 without the library, with it, and under limits.
+def rounds_of(
+    kinds: dict[str, list[Child]], work: str, mode: str, rounds: int, pods: list[Pod]
+) -> dict[str, dict[str, Speeds]]:
+    """Return speeds by measure, kind and process, round by round; all in random order in each.
 
-    All processes have the same core; `limited` is the one in the pod. `bare again` is a second
-    process like `bare`: what that seems to lose is what this method cannot tell.
+    `pods`: of the processes that are every kind in ``LIMITS``, in their order.
     """
-    order = [*others, *LIMITS]
-    shuffle = random.Random(7).shuffle
-    speeds: dict[str, list[float]] = {name: [] for name in order}
-    ask = {"do": "run", "work": work, "mode": mode, "batch": 1, "seconds": ROUND_S, "warm": WARM_S}
-    processes = [limited, *others.values()]
+    processes = list({id(child): child for some in kinds.values() for child in some}.values())
     for child in processes:
         child.start(do="prepare", steps=[(work, mode, 1)])
     for child in processes:
         child.finish(90)
+    order = [(kind, number) for kind, some in kinds.items() for number in range(len(some))]
+    shuffle = random.Random(7).shuffle
+    speeds: dict[str, dict[str, Speeds]] = {
+        measure: {kind: [[] for _ in some] for kind, some in kinds.items()} for measure in MEASURES
+    }
+    ask = {"do": "run", "work": work, "mode": mode, "batch": 1, "seconds": ROUND_S, "warm": WARM_S}
     for _ in range(rounds):
         shuffle(order)
-        for name in order:
-            if name in LIMITS:
-                quota, flags = LIMITS[name]
-                pod.wait(pod.set(quota=quota, flags=flags))
-            got = others.get(name, limited).ask(**ask)
-            speeds[name].append(got["per_second"])
-    pod.wait(pod.set())
-    bare = speeds["bare"]
-    lost = {name: lost_percent(values, bare) for name, values in speeds.items() if name != "bare"}
-    return {
-        "work": work,
-        "mode": mode,
-        "rounds": rounds,
-        "bare_per_second": sorted(bare)[rounds // 2],
-        "lost_percent": lost,
-        "in_one_process": {
-            name: lost_percent(speeds[name], speeds["no limit"])
-            for name in ("quota 100", "quota 99")
-        },
-    }
+        for kind, number in order:
+            if kind in LIMITS:
+                quota, flags = LIMITS[kind]
+                pods[number].wait(pods[number].set(quota=quota, flags=flags))
+            got = kinds[kind][number].ask(**ask)
+            speeds["throughput"][kind][number].append(got["per_second"])
+            speeds["undisturbed step"][kind][number].append(1e3 / got["p10_ms"])
+    for pod in pods:
+        pod.wait(pod.set())
+    return speeds
+
+
+def overhead(
+    kinds: dict[str, list[Child]], work: str, mode: str, rounds: int, pods: list[Pod]
+) -> dict[str, Any]:
+    """Return what each kind loses against ``bare`` at batch 1, and what limits cost in themselves.
+
+    ``no limit`` is the library in a pod without limits.
+    """
+    speeds = rounds_of(kinds, work, mode, rounds, pods)
+    result: dict[str, Any] = {"work": work, "mode": mode, "rounds": rounds}
+    for measure, by_kind in speeds.items():
+        bare = by_kind["bare"]
+        result[measure] = {
+            "bare_per_second": sorted(speed for one in bare for speed in one)[len(bare) // 2],
+            "bare_spread_percent": spread_percent(bare),
+            "lost_percent": {
+                kind: lost_percent(some, bare) for kind, some in by_kind.items() if kind != "bare"
+            },
+            "lost_in_one_process_percent": {
+                kind: lost_percent(by_kind[kind], by_kind["no limit"], paired=True)
+                for kind in ("quota 100", "quota 99")
+                if kind in by_kind
+            },
+        }
+    return result

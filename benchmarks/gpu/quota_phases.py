@@ -8,16 +8,17 @@ from typing import Any
 
 from benchmarks.gpu import quota_area as areas
 from benchmarks.gpu import quota_changes as changes
+from benchmarks.gpu import quota_hami as hami
 from benchmarks.gpu import quota_neighbours as neighbours
 from benchmarks.gpu import quota_shares as shares
-from benchmarks.gpu.quota_overhead import overhead
+from benchmarks.gpu.quota_overhead import LIMITS, overhead
 from benchmarks.gpu.quota_parts import PhaseError
-from benchmarks.gpu.quota_processes import Processes
+from benchmarks.gpu.quota_processes import ALIKE, Processes
 
 Work = Callable[[Processes, float], Any]
 NETWORKS = ("resnet50", "bert", "decoder")
-OVERHEAD_ROUNDS = 40
-MODES = ("eager", "graph")
+OVERHEAD_ROUNDS = 10
+VICTIMS = ("resnet50", "decoder")
 
 
 @dataclass(frozen=True)
@@ -37,64 +38,52 @@ class Phase:
 
 
 def _of_mode(mode: str, shard: int) -> list[Phase]:
-    def two_pods(p: Processes, scale: float, names: tuple[str, str], seconds: float) -> Any:
-        pods, children = p.pods_of(*names), p.of(*names)
-        return shares.time_shares(pods, children, mode, seconds * scale, max(0.3, scale))
+    """Return the phases that are done eagerly in one half and with graphs in the other."""
+    pods, solo = ("a", "b"), ("solo-a", "solo-b")
+    plain, percent = ("plain-a", "plain-b"), ("percent-a", "percent-b")
+    bare, limited = (tuple(f"{n}-{i}" for i in range(ALIKE)) for n in ("bare", "limited"))
+
+    def two_pods(names: tuple[str, str], seconds: float) -> Work:
+        return lambda p, scale: shares.time_shares(
+            p.pods_of(*names), p.of(*names), mode, seconds * scale, max(0.3, 2 * scale)
+        )
 
     def costs(p: Processes, scale: float) -> Any:
-        [limited], [pod] = p.of("limited"), p.pods_of("limited")
-        names = ["bare", "bare again", "library"]
-        others = {name: p.children[name] for name in names}
-        rounds = max(2, round(OVERHEAD_ROUNDS * scale))
-        return [overhead(pod, limited, others, work, mode, rounds) for work in NETWORKS]
+        kinds = {"bare": p.of(*bare), **dict.fromkeys(LIMITS, p.of(*limited))}
+        rounds, in_pods = max(2, round(OVERHEAD_ROUNDS * scale)), p.pods_of(*limited)
+        return [overhead(kinds, work, mode, rounds, in_pods) for work in NETWORKS]
 
     def area(p: Processes, scale: float) -> Any:
-        pods, children = p.pods_of("a", "b"), p.of("a", "b")
-        return [
-            r for w in NETWORKS for r in areas.area(pods, children, w, mode, max(0.5, 3 * scale))
-        ]
+        pair = p.pods_of(*pods), p.of(*pods), p.clock
+        return [row for work in NETWORKS for row in areas.area(*pair, work, mode, scale)]
 
     def victim(p: Processes, scale: float) -> Any:
-        pods, children = p.pods_of("a", "b"), p.of("a", "b")
-        works = ("resnet50", "decoder")
-        return [
-            neighbours.victim(pods, children, work, mode, max(3.0, 16 * scale)) for work in works
-        ]
+        pair, seconds = (p.pods_of(*pods), p.of(*pods), p.clock), max(3.0, 12 * scale)
+        return [neighbours.victim(*pair, work, mode, seconds) for work in VICTIMS]
 
     def live(p: Processes, scale: float) -> Any:
-        pods, children = p.pods_of("a", "b"), p.of("a", "b")
-        return changes.live_resize(pods, children, mode, 300 * scale)
+        return changes.live_resize(p.pods_of(*pods), p.of(*pods), mode, 300 * scale)
 
     def alone(p: Processes, scale: float) -> Any:
-        return shares.alone_share(p.pods["a"], p.children["a"], mode, 4 * scale)
+        return shares.alone_share(p.pods["a"], p.children["a"], p.clock, mode, 4 * scale)
 
     def sliced(p: Processes, scale: float) -> Any:
-        return shares.plain_shares(p.of("plain-a", "plain-b"), mode, 8 * scale, [0.3, 0.7])
+        return shares.plain_shares(p.of(*plain), mode, 8 * scale, [0.3, 0.7])
 
-    def percent(p: Processes, scale: float) -> Any:
-        pair = p.of("percent-a", "percent-b")
-        return shares.plain_shares(pair, mode, 8 * scale, [0.3, 0.7], p.children["bare"])
+    def by_percent(p: Processes, scale: float) -> Any:
+        whole = p.children["bare"]
+        return shares.plain_shares(p.of(*percent), mode, 8 * scale, [0.3, 0.7], whole)
 
-    pods, solo = ("a", "b"), ("solo-a", "solo-b")
-    compared = ("bare", "bare again", "library", "limited")
-    sliced_needs, percent_needs = ("plain-a", "plain-b"), ("percent-a", "percent-b", "bare")
     return [
-        Phase(f"two pods {mode}", shard, pods, 8, 200, lambda p, s: two_pods(p, s, pods, 60)),
-        Phase(f"live resize {mode}", shard, pods, 8, 306, live),
-        Phase(f"overhead {mode}", shard, compared, 25, 95, costs),
-        Phase(f"area {mode}", shard, pods, 25, 130, area),
-        Phase(f"victim {mode}", shard, pods, 8, 100, victim),
+        Phase(f"two pods {mode}", shard, pods, 6, 205, two_pods(pods, 60)),
+        Phase(f"live resize {mode}", shard, pods, 4, 308, live),
+        Phase(f"overhead {mode}", shard, bare + limited, 15, 85, costs),
+        Phase(f"area {mode}", shard, pods, 20, 140, area),
+        Phase(f"victim {mode}", shard, pods, 5, 56, victim),
         Phase(f"quota alone {mode}", shard, pods[:1], 3, 20, alone),
-        Phase(
-            f"two pods without MPS {mode}",
-            shard,
-            solo,
-            8,
-            45,
-            lambda p, s: two_pods(p, s, solo, 10),
-        ),
-        Phase(f"plain time slicing {mode}", shard, sliced_needs, 3, 10, sliced),
-        Phase(f"MPS percentage {mode}", shard, percent_needs, 3, 10, percent),
+        Phase(f"two pods without MPS {mode}", shard, solo, 6, 40, two_pods(solo, 6)),
+        Phase(f"plain time slicing {mode}", shard, plain, 3, 9, sliced),
+        Phase(f"MPS percentage {mode}", shard, (*percent, "bare"), 3, 9, by_percent),
     ]
 
 
@@ -130,12 +119,35 @@ def _launches(p: Processes, _scale: float) -> Any:
     return result
 
 
+def _fork(p: Processes, _scale: float) -> Any:
+    return {
+        "no MPS": neighbours.forked(p.children["solo-a"]),
+        "MPS": neighbours.forked(p.children["a"]),
+    }
+
+
+def _starts(p: Processes, _scale: float) -> Any:
+    return neighbours.starts(p, "a", "graph")
+
+
+def _hami_shares(p: Processes, scale: float) -> Any:
+    return hami.shares(p, 6 * scale)
+
+
+def _hami_overhead(p: Processes, scale: float) -> Any:
+    return hami.overhead(p, max(2, round(OVERHEAD_ROUNDS * scale)))
+
+
 PHASES: list[Phase] = [
     Phase("resize latency", 0, ("new",), 10, 0, _latency),
     *_of_mode("eager", 0),
     *_of_mode("graph", 1),
     Phase("memory", 1, ("a",), 4, 0, _memory),
-    Phase("launches", 1, ("solo-a", "compiled"), 60, 0, _launches),
+    Phase("launches", 1, ("solo-a", "compiled"), 50, 0, _launches),
     Phase("stop", 1, ("solo-a", "solo-b", "a", "b"), 20, 0, _stop),
+    Phase("fork", 1, ("solo-a", "a"), 15, 0, _fork),
+    Phase("50 pod starts", 1, ("a",), 45, 0, _starts),
+    Phase("HAMi-core shares", 0, ("plain-a",), 75, 25, _hami_shares),
+    Phase("HAMi-core overhead", 0, ("unshared",), 15, 10, _hami_overhead),
     Phase("kill without MPS", 1, ("solo-a", "solo-b"), 8, 0, _kill),
 ]

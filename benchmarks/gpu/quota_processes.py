@@ -7,18 +7,23 @@ have the same two.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.quota_clock import Clock
 from benchmarks.gpu.quota_parts import Child, PhaseError, Pod
 
+STARTER = Path(__file__).with_name("quota_starter.py")
 CONTROL = "nvidia-cuda-mps-control"
 START_SECONDS = 90.0
 CORES_EACH = 16
+ALIKE = 5  # processes of one kind where they are compared
 HAMI_SHARES = (10, 90, 30, 70, 50, 51)  # the last is the second of two halves
 
 
@@ -50,9 +55,8 @@ KINDS: dict[str, Kind] = {
     "percent-a": Kind(1, environment=_percent(30)),
     "percent-b": Kind(2, environment=_percent(70)),
     "bare": Kind(4),
-    "bare again": Kind(4),
-    "library": Kind(4, library=True),
-    "limited": Kind(4, library=True, pod=True),
+    **{f"bare-{i}": Kind(4) for i in range(ALIKE)},
+    **{f"limited-{i}": Kind(4, library=True, pod=True) for i in range(ALIKE)},
     "hami": Kind(4, mps=False, hami=100),
     "unshared": Kind(4, mps=False),
     **{f"hami-{s}": Kind(1 + i % 2, mps=False, hami=s) for i, s in enumerate(HAMI_SHARES)},
@@ -74,6 +78,7 @@ class Processes:
         self.cores = cores
         os.sched_setaffinity(0, set(cores[:2]))
         self._gpu = {} if args.check else {"CUDA_VISIBLE_DEVICES": _uuid(args.gpu)}
+        self.clock = Clock(self._gpu.get("CUDA_VISIBLE_DEVICES"))
 
     def start(self, names: Iterable[str]) -> dict[str, Any]:
         """Start processes all at once, and say what they are and which would not start."""
@@ -122,6 +127,8 @@ class Processes:
         if kind.hami and self.args.hami:
             environment |= {
                 "LD_PRELOAD": str(self.args.hami.resolve()),
+                "CUDA_REDIRECT": str(self.args.hami.resolve()),
+                "CUDA_VISIBLE_DEVICES": str(self.args.gpu),  # it reads indices only
                 "CUDA_DEVICE_SM_LIMIT": str(min(kind.hami, 100) if kind.hami != 51 else 50),
                 "CUDA_DEVICE_MEMORY_LIMIT": "60g",
                 "CUDA_DEVICE_MEMORY_SHARED_CACHE": str(self.folder / f"{name}.cache"),
@@ -129,6 +136,34 @@ class Processes:
                 "LIBCUDA_LOG_LEVEL": "0",
             }
         self.children[name] = Child(name, environment, self.args.out / "stderr.txt")
+
+    def short_pods(self, first: int, count: int, at_once: int) -> list[dict[str, Any]]:
+        """Start and end pods on the last SMs with a tenth of the time; return what each said."""
+        came: list[dict[str, Any]] = []
+        for begin in range(first, first + count, at_once):
+            numbers = range(begin, min(begin + at_once, first + count))
+            running = [self._short_pod(number) for number in numbers]
+            for process in running:
+                try:
+                    text, _ = process.communicate(timeout=20)
+                    came.append(json.loads(text))
+                except (subprocess.TimeoutExpired, ValueError) as error:
+                    process.kill()
+                    came.append({"error": f"{type(error).__name__}, exit {process.poll()}"})
+        return came
+
+    def _short_pod(self, number: int) -> subprocess.Popen[str]:
+        pod = Pod(self.folder / f"short-{number}", self.args.sm_count)
+        pod.set(quota=100, groups=pod.groups(0.25, last=True))
+        environment = {**os.environ, **self.environment(Kind(3, library=True), pod.folder)}
+        with (self.args.out / "stderr.txt").open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, str(STARTER)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
 
     def of(self, *names: str) -> list[Child]:
         """Return processes by name."""

@@ -1,26 +1,14 @@
-"""The results of ``quota_h200.py`` as tables.
-
-Several files of one run are put together::
-
-python benchmarks/gpu/quota_report.py DIR/quota-h200-*.json --out docs/results
-"""
+"""The results of ``quota_h200.py`` as rows: what must be, what was found, whether it is met."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 Row = tuple[str, str, str, str]  # what, must, found, met
 Report = dict[str, Any]
 Section = Callable[[str, Any], Iterator[Row]]
-LOST = {"library": 0.5, "no limit": 0.5, "quota 100": 1.0, "quota 99": 1.5}  # percent
-ROUGH = 1.0  # a process that seems to differ from its like by more says the host was too noisy
+LOST = {"no limit": 0.5, "quota 100": 1.0, "quota 99": 1.5}  # percent
 
 
 def figure(value: object, digits: int = 2) -> str:
@@ -49,9 +37,12 @@ def ranged(value: dict[str, float], digits: int = 1) -> str:
 
 def _shares(name: str, rows: Any) -> Iterator[Row]:
     for row in rows if isinstance(rows, list) else [rows]:
+        label = f"{name}, {row['mode']}" if row["mode"] not in name else name
         granted = "/".join(f"{g * 100:.0f}" for g in row["granted"])
         got = "/".join(figure(g * 100, 2) for g in row["got"])
-        yield (f"{name}, {granted}", "", f"got {got}", "")
+        if "got_at_one_clock" in row:
+            got += f", at one clock {figure(row['got_at_one_clock'] * 100, 2)}"
+        yield (f"{label}, {granted}", "", f"got {got}", "")
         yield ("- error over all", "1 point", figure(row["error_all_points"]), "")
         for window, most in (("10 s", 1.0), ("1 s", 2.0)):
             seen = row["windows"].get(window)
@@ -89,15 +80,16 @@ def _resize(name: str, row: Any) -> Iterator[Row]:
 
 def _overhead(name: str, rows: Any) -> Iterator[Row]:
     for row in rows:
-        control = row["lost_percent"]["bare again"]
-        rough = abs(control["median"]) > ROUGH
-        yield (f"{name}, {row['work']}", "0 %", f"bare against bare {ranged(control, 2)}", "")
-        for variant, most in LOST.items():
-            lost = row["lost_percent"][variant]
-            verdict = "host too noisy" if rough else between(lost, most)
-            yield (f"- {variant}", f"{most} %", ranged(lost, 2), verdict)
-        for variant, lost in row["in_one_process"].items():
-            yield (f"- {variant} in one process", "told", ranged(lost, 2), "")
+        for measure in ("throughput", "undisturbed step"):
+            part = row[measure]
+            found = f"bare processes differ by {figure(part['bare_spread_percent'])} %"
+            yield (f"{name}, {row['work']}, {row['mode']}, {measure}", "", found, "")
+            for kind, lost in part["lost_percent"].items():
+                most = LOST.get(kind)
+                verdict = between(lost, most) if most else ""
+                yield (f"- {kind}", f"{most} %" if most else "told", ranged(lost, 2), verdict)
+            for kind, lost in part["lost_in_one_process_percent"].items():
+                yield (f"- {kind} against no limit in one process", "told", ranged(lost, 2), "")
 
 
 def _area(name: str, rows: Any) -> Iterator[Row]:
@@ -112,8 +104,11 @@ def _area(name: str, rows: Any) -> Iterator[Row]:
             found = f"{figure(min(off), 1)} to {figure(max(off), 1)} %"
             verdict = met(max(abs(o) for o in off), 5.0)
             yield (f"{name}, {work}, beside {beside}", "quota within 5 %", found, verdict)
-        shares = {r["sm"]: figure(r["of_whole"], 3) for r in mine if r["quota"] == 1}
-        yield ("- of the whole, by SM share", "told", str(shares), "")
+        for beside in ("nobody", "captured on all"):
+            full = [r for r in mine if r["quota"] == 1 and r["beside"] == beside]
+            shares = ", ".join(f"{r['sm']}: {figure(r['of_whole'], 3)}" for r in full)
+            if shares:
+                yield (f"- of the whole, by SM share, {beside}", "told", shares, "")
 
 
 def _launches(name: str, rows: Any) -> Iterator[Row]:
@@ -135,7 +130,10 @@ def _victim(name: str, rows: Any) -> Iterator[Row]:
         for aggressor in ("quiet", "gemm", "copy"):
             more = row[aggressor]["p99_more_percent"]
             p99 = f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ms"
-            p50 = f"p50 {figure(more['quiet_p50_ms'])} -> {figure(more['busy_p50_ms'])}"
+            clock = " -> ".join(figure(c, 0) for c in row[aggressor]["clock_mhz"].values())
+            p50 = (
+                f"{clock} MHz, p50 {figure(more['quiet_p50_ms'])} -> {figure(more['busy_p50_ms'])}"
+            )
             most = 10.0 if aggressor == "quiet" else None
             verdict = between(more, most) if most else ""
             label = f"{name}, {row['work']} beside {aggressor}"
@@ -157,12 +155,37 @@ def _gap(name: str, row: Any) -> Iterator[Row]:
         yield (f"{name} {label}".strip(), "neighbour goes on", found, met(not value["equal"], 0))
 
 
+def _fork(name: str, value: Any) -> Iterator[Row]:
+    for where, row in value.items():
+        good = not row["hung"] and row.get("plain_work") and row["parent_equal"]
+        refused = row.get("torch_refused"), row.get("driver_refused")
+        found = f"child works on {row.get('plain_work')}, CUDA refused to it {refused}, "
+        found += f"parent equal {row['parent_equal']}, {row['parent_wrong']} wrong"
+        yield (f"{name}, {where}", "no hang", found, met(not good, 0))
+
+
+def _starts(name: str, row: Any) -> Iterator[Row]:
+    beside = row["neighbour"]
+    rates = beside["steps_per_second"]
+    found = f"{row['right']} of {row['started']} right, {figure(row['start_seconds'])} s each; "
+    found += f"neighbour {beside['wrong']} wrong of {beside['steps']}, equal {beside['equal']}"
+    good = row["right"] == row["started"] and not beside["wrong"] and beside["equal"]
+    yield (name, "neighbour goes on", found, met(not good, 0))
+    more = beside["p99_more_percent"]
+    p99 = f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ms, {ranged(more)}; "
+    p99 += f"{figure(rates['quiet'], 1)} -> {figure(rates['busy'], 1)} steps/s"
+    yield ("- neighbour's p99 and speed", "told", p99, "")
+
+
 SECTIONS: dict[str, Section] = {
     "two pods": _shares,
     "quota alone": _shares,
     "plain time slicing": _shares,
     "MPS percentage": _shares,
-    "HAMi-core": _shares,
+    "HAMi-core shares": _shares,
+    "HAMi-core overhead": _overhead,
+    "fork": _fork,
+    "50 pod starts": _starts,
     "resize latency": _latency,
     "live resize": _resize,
     "overhead": _overhead,
@@ -202,34 +225,3 @@ def markdown(report: Report) -> str:
     lines = ["| what | must | found | met |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in rows_of(report)]
     return "\n".join(lines) + "\n"
-
-
-def merged(reports: list[Report]) -> Report:
-    """Return one report of several; a phase that failed or was skipped gives way."""
-    result: Report = {"runs": []}
-    for report in reports:
-        about = {
-            k: report.get(k) for k in ("command", "began", "seconds", "phase_seconds", "start")
-        }
-        result["runs"].append(about)
-        for name, value in report.items():
-            poor = isinstance(value, dict) and ("failed" in value or "skipped" in value)
-            if name not in (*about, "left") and not (poor and name in result):
-                result[name] = value
-    return result
-
-
-def main() -> None:
-    """Write the merged report as JSON, and its table to the terminal."""
-    parser = argparse.ArgumentParser(description="Put results together")
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, help="folder for quota-h200.json")
-    args = parser.parse_args()
-    report = merged([json.loads(path.read_text()) for path in args.files])
-    if args.out:
-        (args.out / "quota-h200.json").write_text(json.dumps(report) + "\n")
-    print(markdown(report))
-
-
-if __name__ == "__main__":
-    main()

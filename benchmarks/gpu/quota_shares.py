@@ -7,15 +7,15 @@ clocks as they are; a pod alone under a quota lets it rest and clock higher.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from benchmarks.gpu.quota_parts import AT_ONCE_NS, Answer, Child, PhaseError, Pod, difference
+from benchmarks.gpu.quota_clock import Clock
+from benchmarks.gpu.quota_parts import AT_ONCE_NS, CHECK, Answer, Child, PhaseError, Pod, difference
 from benchmarks.gpu.quota_stats import BIN_S, spread, window_errors
 
 WINDOW_NS = 50_000_000
 RATIOS = (100, 300, 500)
-LEAD_BINS = 10  # half a second: both are at work by then
+LEAD_BINS = 1 if CHECK else 10  # half a second: both are at work by then
 GEMMS = 2  # products of 4096 x 4096 a step, about 0.4 ms
 DEPTH = 4  # steps in flight: alone, the GPU has no gaps, so its speed is known work per GPU time
 COUNTERS = ("gpu_time_ns", "ungated_launches", "overrun_ns", "throttled_ns")
@@ -119,15 +119,22 @@ def plain_shares(
     return {"mode": mode, "alone_per_second": speed, **errors(counts, [speed, speed], wanted)}
 
 
-def alone_share(pod: Pod, child: Child, mode: str, seconds: float) -> list[dict[str, Any]]:
-    """One pod and nobody else, at some quotas."""
+def alone_share(
+    pod: Pod, child: Child, clock: Clock, mode: str, seconds: float
+) -> list[dict[str, Any]]:
+    """One pod and nobody else, at some quotas; and the clock of the SMs meanwhile."""
     rows = []
     for quota in (100, 300, 900):
         pod.wait(pod.set())
-        speed = alone(child, 1.0, mode)
+        with clock.watched() as full:
+            speed = alone(child, 1.0, mode)
         pod.wait(pod.set(quota=quota))
-        time.sleep(0.1)
-        counts = together([child], seconds, mode)
-        rows.append({"mode": mode, **errors(counts, [speed], [quota / 1000])})
+        with clock.watched() as rested:
+            counts = together([child], seconds, mode)
+        row: dict[str, Any] = {"mode": mode, **errors(counts, [speed], [quota / 1000])}
+        row["clock_mhz"] = [full.mean(), rested.mean()]
+        if all(row["clock_mhz"]):
+            row["got_at_one_clock"] = row["got"][0] * full.mean() / rested.mean()
+        rows.append(row)
     pod.wait(pod.set())
     return rows

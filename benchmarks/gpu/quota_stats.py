@@ -5,24 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 BIN_S = 0.05  # one quota window: what work is counted in
 RESAMPLES = 2000
 Figures = dict[str, float]
+Floats = NDArray[np.float64]
+Speeds = list[list[float]]  # by process, then round
 
 
-def interval(values: Sequence[float]) -> Figures:
-    """Return the median and the 95 % bootstrap interval of that median."""
-    data = np.asarray(values, dtype=float)
-    picks = np.random.default_rng(7).integers(0, len(data), (RESAMPLES, len(data)))
-    low, high = np.percentile(np.median(data[picks], axis=1), (2.5, 97.5))
-    return {"median": float(np.median(data)), "low": float(low), "high": float(high)}
+def lost_percent(speeds: Speeds, base: Speeds, *, paired: bool = False) -> Figures:
+    """Return what `speeds` lose against `base` in percent, with its 95 % bootstrap interval.
+
+    Both are by process and round, of the same rounds; a process counts by its median against the
+    mean of `base` in each round. Rounds are resampled together, processes too. `paired`: both are
+    of the same processes, each compared with itself.
+    """
+    ours, theirs = np.log(np.asarray(speeds, float)), np.log(np.asarray(base, float))
+    random = np.random.default_rng(7)
+
+    def lost(mine: Floats, other: Floats) -> float:
+        ratio = np.median(mine - (other if paired else other.mean(axis=0)), axis=1).mean()
+        return float(100 * (1 - np.exp(ratio)))
+
+    samples = []
+    for _ in range(RESAMPLES):
+        rounds = random.integers(0, ours.shape[1], ours.shape[1])
+        mine = random.integers(0, len(ours), len(ours))
+        other = mine if paired else random.integers(0, len(theirs), len(theirs))
+        samples.append(lost(ours[mine][:, rounds], theirs[other][:, rounds]))
+    low, high = np.percentile(samples, (2.5, 97.5))
+    return {"median": lost(ours, theirs), "low": float(low), "high": float(high)}
 
 
-def lost_percent(speeds: Sequence[float], base: Sequence[float]) -> Figures:
-    """Return what `speeds` lose against `base`, both of the same rounds, in percent."""
-    pairs = zip(speeds, base, strict=True)
-    return interval([100 * (1 - speed / alone) for speed, alone in pairs])
+def spread_percent(speeds: Speeds) -> float:
+    """Return by how much the slowest of like processes is behind the fastest, by their medians."""
+    medians = np.median(np.asarray(speeds, float), axis=1)
+    return float(100 * (1 - medians.min() / medians.max()))
 
 
 def more_percent(busy: Sequence[Sequence[float]], quiet: Sequence[Sequence[float]]) -> Figures:
@@ -35,7 +54,7 @@ def more_percent(busy: Sequence[Sequence[float]], quiet: Sequence[Sequence[float
         return {"median": float("nan"), "low": float("nan"), "high": float("nan")}
     random = np.random.default_rng(7)
 
-    def resampled(side: list[np.ndarray]) -> float:
+    def resampled(side: list[Floats]) -> float:
         picked = random.integers(0, len(side), len(side))
         return float(np.percentile(np.concatenate([side[i] for i in picked]), 99))
 

@@ -2,9 +2,18 @@
 
 import pytest
 
-from benchmarks.gpu.quota_report import merged, rows_of
+from benchmarks.gpu.quota_pages import merged
+from benchmarks.gpu.quota_phases import PHASES
+from benchmarks.gpu.quota_report import rows_of
 from benchmarks.gpu.quota_shares import counted, errors
-from benchmarks.gpu.quota_stats import lost_percent, more_percent, segments, spread, window_errors
+from benchmarks.gpu.quota_stats import (
+    lost_percent,
+    more_percent,
+    segments,
+    spread,
+    spread_percent,
+    window_errors,
+)
 
 
 def test_errors_are_points_of_the_worst():
@@ -29,9 +38,14 @@ def test_only_windows_in_which_all_were_at_work_count():
     assert counted([early, late]) == [[13, 14, 15, 16, 17], [110, 111, 112, 113, 114]]
 
 
-def test_rounds_are_compared_pairwise():
-    found = lost_percent([99, 198, 990], [100, 200, 1000])
-    assert (found["median"], found["low"], found["high"]) == pytest.approx((1, 1, 1))
+def test_what_is_lost_is_told_by_process_and_round():
+    base = [[100.0, 200.0, 1000.0], [100.0, 200.0, 1000.0]]
+    slower = [[99.0, 198.0, 990.0], [97.0, 194.0, 970.0]]
+    found = lost_percent(slower, base)
+    assert found["median"] == pytest.approx(2.0, abs=0.01)
+    assert (found["low"], found["high"]) == pytest.approx((1, 3), abs=0.01)
+    assert lost_percent(slower, slower, paired=True)["high"] == pytest.approx(0)
+    assert spread_percent(slower) == pytest.approx(100 * 4 / 198)
 
 
 def test_p99_is_compared_over_the_steps_inside_each_part():
@@ -49,3 +63,9 @@ def test_a_phase_that_failed_says_so_and_gives_way():
     assert rows_of(failed) == [("area graph", "", "no GPU", "-")]
     good = {"area graph": [{"work": "bert"}]}
     assert merged([good, failed])["area graph"] == merged([failed, good])["area graph"]
+
+
+def test_the_halves_of_the_phases_fit_two_runs_of_ten_minutes():
+    assert len({phase.name for phase in PHASES}) == len(PHASES)
+    for shard in (0, 1):
+        assert sum(phase.seconds(1.0) for phase in PHASES if phase.shard == shard) < 2 * 560

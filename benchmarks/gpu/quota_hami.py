@@ -1,0 +1,45 @@
+"""The same shares and rounds under HAMi-core, which is built and kept outside this repository.
+
+It finds out a process's number on the host by looking which one is new on the GPU, so its
+processes start one after another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.gpu.quota_overhead import overhead as costs
+from benchmarks.gpu.quota_parts import PhaseError
+from benchmarks.gpu.quota_processes import Processes
+from benchmarks.gpu.quota_shares import plain_shares, together
+
+PAIRS = {"hami-30": "hami-70", "hami-50": "hami-51", "hami-10": "hami-90"}
+SETTLE_S = 3.0  # its control loop looks several times a second
+
+
+def shares(processes: Processes, seconds: float) -> list[dict[str, Any]]:
+    """Return a row for each pair of limits, eager and as a graph; without MPS."""
+    rows: list[dict[str, Any]] = []
+    [alone] = processes.of("plain-a")
+    for first, second in PAIRS.items():
+        names = (first, second)
+        for name in names:
+            if failed := processes.start([name])["failed"]:
+                raise PhaseError(str(failed))
+        wanted = float(first.split("-")[1]) / 100
+        pair = processes.of(*names)
+        for mode in ("eager", "graph") if first == "hami-30" else ("eager",):
+            together(pair, SETTLE_S if not processes.args.check else 0.1, mode)
+            rows.append(plain_shares(pair, mode, seconds, [wanted, 1 - wanted], alone))
+        processes.end(names)
+    return rows
+
+
+def overhead(processes: Processes, rounds: int) -> list[dict[str, Any]]:
+    """Return what it costs at batch 1 where its limit is 100 %."""
+    if failed := processes.start(["hami"])["failed"]:
+        raise PhaseError(str(failed))
+    kinds = {"bare": processes.of("unshared"), "hami": processes.of("hami")}
+    rows = [costs(kinds, "resnet50", mode, rounds, []) for mode in ("eager", "graph")]
+    processes.end(["hami"])
+    return rows
