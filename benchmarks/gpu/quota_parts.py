@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -85,9 +86,10 @@ class Child:
         return self.finish(patience + request.get("seconds", 0))
 
     def end(self) -> None:
-        """Let the process end, and see that it does."""
-        if self.process.stdin:
-            self.process.stdin.close()
+        """Let the process end, and see that it does; one that is gone has ended."""
+        with contextlib.suppress(OSError):
+            if self.process.stdin:
+                self.process.stdin.close()
         try:
             self.process.wait(timeout=15)
         except subprocess.TimeoutExpired:
