@@ -16,6 +16,7 @@ measure() { # what, GPU, first CPU core
     quota) set -- quota_dataset --library build/libhas_quota.so --cores "$core" $((core + 1)) $((core + 2)) ;;
     eager) set -- dataset --mode eager --cores "$core" $((core + 1)) $((core + 2)) $((core + 3)) ;;
     graph) set -- dataset --mode graph --cores "$core" --models ${GRAPH_MODELS:-} ;;
+    nothing) return ;;
     rapp)
         export OUT SECONDS_EACH PYTHON
         sh benchmarks/gpu/rapp_run.sh

@@ -36,6 +36,12 @@ def _add_evaluate(actions: Subparsers) -> None:
     parser.add_argument("--dtype", help="only rows of this number format")
     parser.add_argument("--mode", help="only rows run this way: eager or graph")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--quota-window-ms",
+        type=float,
+        metavar="MS",
+        help="of the runtime that enforced the table's quotas; its law then tells what they do",
+    )
     parser.set_defaults(run=_evaluate)
 
 
@@ -60,7 +66,7 @@ def _add_serve(actions: Subparsers) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     table = read_table(args.points, dtype=args.dtype, mode=args.mode)
-    metrics = evaluate(table, Task(args.split, args.measured, args.seed))
+    metrics = evaluate(table, Task(args.split, args.measured, args.seed, args.quota_window_ms))
     path = write(metrics, args.out)
     floor = metrics["noise_floor"]
     noise = "unknown" if floor is None else f"{100 * floor:.2f} %"

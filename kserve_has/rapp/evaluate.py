@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..errors import LatencyModelError
 from .basis import Basis
 from .core import Vector
-from .heldout import answers, held_out_priors, surprises
+from .heldout import answers, fitted_to_few, held_out_priors, surprises
 from .hidden_rows import hidden_rows
 from .learn import Assumption
-from .metrics import Answers, report
+from .metrics import Answers, report, together
 from .points import Table
+from .quotas import full_quota, under_law
 
 SPLITS: Final = ("random", "configuration", "model", "family")
 _MOST_KNOTS: Final = 8
@@ -32,12 +34,15 @@ class Task:
             ``points`` rows of networks whose model, or whole family, the prior never saw.
         points: measured of a hidden network.
         seed: of random choices.
+        quota_window_ms: of the runtime that enforced the table's quotas, whose law then tells what
+            they do; None: they are learnt like batch and SMs. Not for ``random``.
 
     """
 
     split: str
     points: int = 6
     seed: int = 0
+    quota_window_ms: float | None = None
 
 
 def basis_for(table: Table) -> Basis:
@@ -54,6 +59,10 @@ def basis_for(table: Table) -> Basis:
 
 def evaluate(table: Table, task: Task) -> dict[str, Any]:
     """Return the figures of one split, ready for ``metrics.json``."""
+    if task.quota_window_ms is not None and task.split == "random":
+        raise LatencyModelError(
+            "the random split learns quotas from their neighbours; leave the quota window out"
+        )
     ways: dict[str, Callable[[Table, Task], dict[str, Answers]]] = {
         "random": lambda t, k: hidden_rows(t, basis_for(t), k.seed),
         "configuration": lambda t, k: _held_out(t, k, str),
@@ -62,6 +71,7 @@ def evaluate(table: Table, task: Task) -> dict[str, Any]:
     }
     figures = report(ways[task.split](table, task), table.family)
     about = {"split": task.split, "measured_points": task.points, "seed": task.seed}
+    about |= {"quota_window_ms": task.quota_window_ms}
     return {**about, "noise_floor": table.noise_floor, **figures}
 
 
@@ -84,6 +94,9 @@ def _knots(values: Vector, most: int) -> tuple[float, ...]:
 def _held_out(table: Table, task: Task, group_of: Callable[[str], str]) -> dict[str, Answers]:
     """Return answers for networks the prior never saw; the bound comes from the other folds."""
     assumption = Assumption(least_noise=table.least_noise)
+    window_ms, every = task.quota_window_ms, table
+    if window_ms is not None:
+        table = full_quota(table)
     priors = list(held_out_priors(table, basis_for(table), group_of, assumption))
     above = [surprises(prior, table, names, task.points) for prior, names in priors]
     found = {}
@@ -92,4 +105,10 @@ def _held_out(table: Table, task: Task, group_of: Callable[[str], str]) -> dict[
         deviations = float(np.quantile(np.concatenate(others), 0.95))
         for name in names:
             found[name] = answers(prior, table, name, task.points, deviations)
+            if window_ms is not None:
+                fitted, _ = fitted_to_few(prior, table, name, task.points, deviations)
+                throttled = every.networks[name]
+                throttled = throttled.take(throttled.quota < 100)
+                more = under_law(fitted, throttled, deviations, window_ms)
+                found[name] = together([found[name], more])
     return found

@@ -43,7 +43,7 @@ def surprises(prior: Prior, table: Table, names: Sequence[str], count: int) -> V
     """Return how far the points not measured lie above their prediction, in deviations."""
     every = []
     for name in names:
-        fitted, rest = _fitted(prior, table, name, count, 1.0)
+        fitted, rest = fitted_to_few(prior, table, name, count, 1.0)
         value, deviation = fitted.log_belief(rest)
         every.append((rest.log_ms - value) / deviation)
     return np.concatenate(every)
@@ -51,14 +51,15 @@ def surprises(prior: Prior, table: Table, names: Sequence[str], count: int) -> V
 
 def answers(prior: Prior, table: Table, name: str, count: int, deviations: float) -> Answers:
     """Return predictions of one network's other points after ``count`` chosen ones."""
-    fitted, rest = _fitted(prior, table, name, count, deviations)
+    fitted, rest = fitted_to_few(prior, table, name, count, deviations)
     value, deviation = fitted.log_belief(rest)
     return Answers(np.exp(rest.log_ms), np.exp(value), np.exp(value + deviations * deviation))
 
 
-def _fitted(
+def fitted_to_few(
     prior: Prior, table: Table, name: str, count: int, deviations: float
 ) -> tuple[FittedNetwork, Points]:
+    """Return a network fitted to its ``count`` most telling points, and its other points."""
     points = table.networks[name]
     chosen = choose(prior, points, count)
     rest = points.take(np.setdiff1d(np.arange(len(points)), chosen))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,12 @@ class Answers:
         return np.abs(self.mean / self.measured - 1.0)
 
 
+def together(parts: Sequence[Answers]) -> Answers:
+    """Return the answers of several as one."""
+    names = ("measured", "mean", "upper")
+    return Answers(*(np.concatenate([getattr(a, name) for a in parts]) for name in names))
+
+
 def summary(answers: Answers) -> dict[str, float]:
     """Return MAPE, median, p95 and largest error, coverage and inflation, as shares."""
     errors = answers.errors
@@ -45,14 +51,8 @@ def report(by_model: Mapping[str, Answers], family: Mapping[str, str]) -> dict[s
     families: dict[str, list[float]] = {}
     for name, figures in models.items():
         families.setdefault(family.get(name, name), []).append(figures["mape"])
-    pooled = Answers(
-        *(
-            np.concatenate([getattr(a, part) for a in by_model.values()])
-            for part in ("measured", "mean", "upper")
-        )
-    )
     return {
-        **summary(pooled),
+        **summary(together(list(by_model.values()))),
         "mape_of_models": float(np.mean([f["mape"] for f in models.values()])),
         "families": {name: float(np.mean(v)) for name, v in sorted(families.items())},
         "models": models,

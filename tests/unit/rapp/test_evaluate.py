@@ -6,6 +6,8 @@ import pytest
 
 from kserve_has.cli.__main__ import main
 from kserve_has.errors import LatencyModelError
+from kserve_has.latency.duty import alone_mean_ms
+from kserve_has.rapp.evaluate import Task, evaluate
 from kserve_has.rapp.metrics import Answers, summary
 from kserve_has.rapp.points import family_of, read_table
 
@@ -88,3 +90,56 @@ def test_rows_are_chosen_by_how_networks_ran(tmp_path):
 def test_families_come_from_names():
     names = ("resnet50", "wide_resnet50_2", "efficientnet_b4")
     assert ["resnet", "wide_resnet", "efficientnet"] == [family_of(n) for n in names]
+
+
+QUOTA_COLUMNS = (
+    *("model", "family", "dtype", "mode", "batch", "sm", "quota", "repeat", "runs"),
+    *("latency_ms", "least_ms", "most_ms", "metered_ms", "phases_ms", "walls_ms"),
+)
+
+
+def quota_row(name, batch, sm, quota, gpu_ms):
+    head = (name, name[0], "bf16", "graph", int(batch), int(sm), quota, 0, 6)
+    wall = alone_mean_ms(gpu_ms, quota, 50.0)
+    return (*head, wall, gpu_ms, wall, gpu_ms, "1.00 9.33", "2.000 2.100")
+
+
+@pytest.fixture
+def quota_table(tmp_path, made_up_network):
+    rows = []
+    for seed in range(6):
+        points = made_up_network(seed)
+        for b, s, y in zip(points.batch, points.sm, points.log_ms, strict=True):
+            for quota in (100, 50, 15):
+                rows.append(quota_row(f"{'ab'[seed % 2]}{seed}", b, s, quota, float(np.exp(y))))
+    return write_rows(tmp_path / "quotas.csv", rows, QUOTA_COLUMNS)
+
+
+def evaluated(table, out, split, *options):
+    command = ["rapp", "evaluate", "--points", str(table), "--split", split, "--measured", "5"]
+    assert 0 == main([*command, "--mode", "graph", "--out", str(out), *options])
+    return json.loads((out / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("split", ["configuration", "model", "family"])
+def test_the_law_of_the_window_tells_what_quotas_do(quota_table, split, tmp_path):
+    by_law = evaluated(quota_table, tmp_path, split, "--quota-window-ms", "50")
+    # Five of nine pieces are fitted at full quota; the others and all throttled rows are predicted.
+    assert 6 * (4 + 2 * 9) == by_law["points"]
+    assert 50.0 == by_law["quota_window_ms"]
+    assert by_law["mape"] < 0.05
+    learnt = evaluated(quota_table, tmp_path, split)
+    assert 6 * (3 * 9 - 5) == learnt["points"]
+    assert by_law["mape"] < learnt["mape"]
+
+
+def test_the_law_needs_points_at_full_quota(tmp_path):
+    rows = [quota_row("a1", 1, 8, 50, 3.0), quota_row("b1", 1, 8, 100, 3.0)]
+    table = read_table(write_rows(tmp_path / "q.csv", rows, QUOTA_COLUMNS))
+    with pytest.raises(LatencyModelError, match="no points at quota 100 of a1"):
+        evaluate(table, Task("model", 5, quota_window_ms=50.0))
+
+
+def test_a_random_split_learns_quotas(quota_table):
+    with pytest.raises(LatencyModelError, match="leave the quota window out"):
+        evaluate(read_table(quota_table), Task("random", quota_window_ms=50.0))
