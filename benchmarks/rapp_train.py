@@ -17,6 +17,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def parts(data: PublicData, split: str, seed: int, fold: int = 0, folds: int = 1
     known = draw.permutation(np.flatnonzero(~hidden))
     cut = int(0.9 * len(known))
     return known[:cut], known[cut:], np.flatnonzero(hidden)
+
+
+def static_only(data: PublicData) -> PublicData:
+    """Return the data without measured features: what is known of a network that never ran."""
+    nodes = tuple(np.hstack((n[:, :32], np.zeros_like(n[:, 32:]))) for n in data.nodes)
+    graphs = np.hstack((data.graphs[:, :5], np.zeros_like(data.graphs[:, 5:])))
+    return replace(data, nodes=nodes, graphs=graphs)
 
 
 def query_us(trainer: Trainer, data: PublicData, repeats: int = 30) -> dict[str, float]:
@@ -149,6 +157,7 @@ def main() -> None:
     parser.add_argument("--validate-every", type=int, default=20)
     parser.add_argument("--seed", type=int, default=123)
     parser.add_argument("--plain", action="store_true", help="no captured steps on a GPU")
+    parser.add_argument("--static", action="store_true", help="nothing measured of a network")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--query", action="store_true", help="time a query too")
     options = parser.parse_args()
@@ -156,8 +165,20 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")
     data = load(options.data)
+    data = static_only(data) if options.static else data
     rows, errors, about = hidden_errors(data, options)
-    settings = ("split", "folds", "width", "rate", "groups", "dropout", "decay", "seconds", "seed")
+    settings = (
+        "split",
+        "folds",
+        "width",
+        "rate",
+        "groups",
+        "dropout",
+        "decay",
+        "static",
+        "seconds",
+        "seed",
+    )
     result = {name: getattr(options, name) for name in settings}
     gpu = gpu_card() if torch.cuda.is_available() else {"torch": torch.__version__}
     result |= card_of("rapp_train", gpu) | about | figures(data, rows, errors)
