@@ -21,6 +21,10 @@ class Workload(Protocol):
         """Return a function that runs one request to its end on the partition now in force."""
         ...
 
+    def touch(self) -> None:
+        """Launch something small: new limits may wait for a launch."""
+        ...
+
     def about(self) -> dict[str, Any]:
         """Return the GPU and its software."""
         ...
@@ -76,6 +80,13 @@ class TorchWorkload:
 
         return replay
 
+    def touch(self) -> None:
+        """Launch something small: new limits may wait for a launch."""
+        import torch
+
+        torch.ones(1024, device="cuda").add_(1.0)
+        torch.cuda.synchronize()
+
     def about(self) -> dict[str, Any]:
         """Return the GPU and its software."""
         from benchmarks.gpu.measuring import gpu_card
@@ -95,6 +106,9 @@ class PretendWorkload:
         """Return a sleep; a graph's is shorter."""
         seconds = 1e-4 * self.slow * (1 + batch) * (1 if mode == "graph" else 2)
         return lambda: time.sleep(seconds)
+
+    def touch(self) -> None:
+        """Do nothing."""
 
     def about(self) -> dict[str, Any]:
         """Say that nothing was measured."""
