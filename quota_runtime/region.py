@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from kserve_has.errors import AgentError
 
-ABI_VERSION: Final = 1
+ABI_VERSION: Final = 2
 LIMITS_MAGIC: Final = 0x3154494D494C4148
 USAGE_MAGIC: Final = 0x3145474153554148
 LIMITS_SIZE: Final = 4096
@@ -28,11 +28,14 @@ FLAG_TIME: Final = 1
 FLAG_SM: Final = 2
 FLAG_MEMORY: Final = 4
 FLAG_QUIESCE: Final = 8
+FLAG_BURST: Final = 16
 
 SLOT_LIVE: Final = 1
 
 DEFAULT_WINDOW_NS: Final = 50_000_000
 DEFAULT_MAX_OUTSTANDING_NS: Final = 2_000_000
+DEFAULT_LEASE_SLICE_NS: Final = 8_000_000
+LEASE_SLOTS: Final = 64
 _READ_ATTEMPTS: Final = 1000
 _WORD: Final = (1 << 64) - 1
 
@@ -59,6 +62,11 @@ class RawLimits(ctypes.Structure):
         ("phase_ns", ctypes.c_uint64),
         ("written_at_ns", ctypes.c_int64),
         ("gpu_uuid", ctypes.c_char * 48),
+        ("lease_conflicts", ctypes.c_uint64),
+        ("lease_slice_ns", ctypes.c_uint64),
+        ("lease_slot", ctypes.c_uint32),
+        ("reserved0", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint64 * 8),
     )
 
 
@@ -72,7 +80,8 @@ class RawUsageHeader(ctypes.Structure):
         ("memory_bytes", ctypes.c_uint64),
         ("balance_ns", ctypes.c_int64),
         ("quota_window", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 3),
+        ("waited_ns", ctypes.c_uint64),
+        ("reserved", ctypes.c_uint64 * 2),
     )
 
 
@@ -101,7 +110,12 @@ class RawUsageSlot(ctypes.Structure):
         ("resizes", ctypes.c_uint64),
         ("resize_last_ns", ctypes.c_uint64),
         ("heartbeat_ns", ctypes.c_int64),
-        ("reserved", ctypes.c_uint64 * 8),
+        ("lease_at_ns", ctypes.c_int64),
+        ("leases", ctypes.c_uint64),
+        ("lease_wait_ns", ctypes.c_uint64),
+        ("borrowed_ns", ctypes.c_uint64),
+        ("lease_faults", ctypes.c_uint64),
+        ("reserved", ctypes.c_uint64 * 3),
     )
 
 
@@ -121,10 +135,13 @@ class Limits:
         sm_group_size: SMs of every group but the last.
         quota_permille: 1..1000 of each quota window.
         memory_limit_bytes: physical device bytes of the whole pod.
-        flags: which of the three are enforced, and quiesce.
+        flags: which of the three are enforced, quiesce, and burst.
         window_ns: length of the quota window.
         max_outstanding_ns: GPU time that may be in flight beyond the budget.
-        phase_ns: start of the pod's turn in the window; 0 = anywhere.
+        phase_ns: start of the pod's turn in the window; 0 = anywhere. Not used under a lease.
+        lease_slot: the pod's slot in its GPU's lease file, 1..63; 0 = none.
+        lease_conflicts: bitmap of the slots that may not run beside this pod.
+        lease_slice_ns: how long a turn lasts that others wait for.
         written_at_ns: CLOCK_MONOTONIC of the write; set by the writer.
     """
 
@@ -140,6 +157,9 @@ class Limits:
     max_outstanding_ns: int = DEFAULT_MAX_OUTSTANDING_NS
     phase_ns: int = 0
     written_at_ns: int = 0
+    lease_slot: int = 0
+    lease_conflicts: int = 0
+    lease_slice_ns: int = DEFAULT_LEASE_SLICE_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +186,10 @@ class UsageSlot:
     resizes: int
     resize_last_ns: int
     heartbeat_ns: int
+    leases: int
+    lease_wait_ns: int
+    borrowed_ns: int
+    lease_faults: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +223,14 @@ def problems(limits: Limits) -> list[str]:
         f"GPU name {limits.gpu_uuid!r} is empty or too long": not (
             0 < len(limits.gpu_uuid.encode()) < 48
         ),
+        f"lease slot {limits.lease_slot} is outside 0..63": not (
+            0 <= limits.lease_slot < LEASE_SLOTS
+        ),
+        f"lease conflicts {limits.lease_conflicts:#x} hold the pod itself or nobody's slot": bool(
+            limits.lease_conflicts & (1 | 1 << limits.lease_slot)
+        ),
+        f"lease slice {limits.lease_slice_ns} ns is outside 0.1 ms..1 s": bool(limits.lease_slot)
+        and not 100_000 <= limits.lease_slice_ns <= 1_000_000_000,
     }
     return [problem for problem, wrong in checks.items() if wrong]
 
@@ -259,6 +291,9 @@ def read_limits(path: Path) -> Limits | None:
         max_outstanding_ns=raw.max_outstanding_ns,
         phase_ns=raw.phase_ns,
         written_at_ns=raw.written_at_ns,
+        lease_slot=raw.lease_slot,
+        lease_conflicts=raw.lease_conflicts,
+        lease_slice_ns=raw.lease_slice_ns,
     )
     return None if problems(limits) else limits
 
@@ -310,6 +345,9 @@ def _pack(limits: Limits, seq: int = 0) -> RawLimits:
         phase_ns=limits.phase_ns,
         written_at_ns=limits.written_at_ns,
         gpu_uuid=limits.gpu_uuid.encode(),
+        lease_conflicts=limits.lease_conflicts,
+        lease_slice_ns=limits.lease_slice_ns,
+        lease_slot=limits.lease_slot,
     )
 
 

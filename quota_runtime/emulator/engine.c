@@ -124,6 +124,19 @@ static void settle(struct emu_gpu *gpu)
     }
 }
 
+/* Which processes have kernels on SMs that kernels of others are on too. */
+static void note_sharing(struct emu_gpu *gpu, const struct share_job *jobs, const uint32_t *of,
+                         int count)
+{
+    memset(gpu->sharing, 0, sizeof gpu->sharing);
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < count; j++) {
+            uint32_t owner = gpu->queues[of[i]].owner, other = gpu->queues[of[j]].owner;
+            if (owner && owner != other && sm_set_overlap(&jobs[i].sms, &jobs[j].sms))
+                gpu->sharing[(owner - 1) / 64] |= 1ull << (owner - 1) % 64;
+        }
+}
+
 static void share(struct emu_gpu *gpu)
 {
     struct share_job jobs[EMU_QUEUES];
@@ -140,6 +153,7 @@ static void share(struct emu_gpu *gpu)
     share_sms(jobs, count);
     for (int i = 0; i < count; i++)
         gpu->queues[of[i]].rate = jobs[i].given;
+    note_sharing(gpu, jobs, of, count);
     gpu->dirty = 0;
 }
 
@@ -177,6 +191,9 @@ static void work_until(struct emu_gpu *gpu, int64_t to)
         if (q->left <= DONE_WORK)
             pop(gpu, queue);
     }
+    for (int word = 0; word < EMU_PROCESSES / 64; word++)
+        for (uint64_t left = gpu->sharing[word]; left; left &= left - 1)
+            gpu->processes[word * 64 + __builtin_ctzll(left)].shared_ns += ns;
     gpu->busy_sm_ns += busy * ns;
     if (busy > 0)
         gpu->busy_ns += (int64_t)ns;

@@ -71,6 +71,7 @@ struct emu_process {
     uint64_t pid_namespace; /* inode; others cannot be asked about */
     uint64_t memory_bytes;
     double sm_ns; /* SM time used, for utilisation per process */
+    double shared_ns; /* time in which its kernels ran on SMs that other processes used as well */
 };
 
 struct emu_gpu {
@@ -96,6 +97,7 @@ struct emu_gpu {
     uint32_t event_hint;
     uint32_t dirty; /* rates must be computed again */
     uint64_t active[EMU_QUEUES / 64];
+    uint64_t sharing[EMU_PROCESSES / 64]; /* processes whose shared_ns grows now */
     struct emu_process processes[EMU_PROCESSES];
     struct emu_queue queues[EMU_QUEUES];
     struct emu_event events[EMU_EVENTS];

@@ -1,8 +1,9 @@
-/* The two files through which the node agent and the preload library talk.
+/* The files through which the node agent and the preload library talk.
  *
  * limits: one page, written by the node agent alone, read by every process of the pod. A seqlock
  * (`seq` odd while a write is in progress) makes multi-word reads consistent without a lock.
  * usage: a header and HAS_USAGE_SLOTS slots, one per process, each written by its process alone.
+ * leases: one file per GPU, made by the agent, written by the library in all pods on that GPU.
  * All times are CLOCK_MONOTONIC nanoseconds, which containers of one host share.
  * Twin: quota_runtime/region.py; a test compares every offset.
  */
@@ -12,17 +13,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HAS_ABI_VERSION 1u
+#define HAS_ABI_VERSION 2u
 #define HAS_LIMITS_MAGIC 0x3154494d494c4148ull /* "HALIMIT1" little-endian */
 #define HAS_USAGE_MAGIC 0x3145474153554148ull  /* "HAUSAGE1" */
+#define HAS_LEASES_MAGIC 0x31455341454c4148ull /* "HALEASE1" */
 #define HAS_LIMITS_SIZE 4096u
+#define HAS_LEASES_SIZE 4224u
 #define HAS_USAGE_SLOTS 64u
+#define HAS_LEASE_SLOTS 64u
 
 /* has_limits.flags */
 #define HAS_FLAG_TIME 1u    /* enforce quota_permille */
 #define HAS_FLAG_SM 2u      /* enforce sm_groups */
 #define HAS_FLAG_MEMORY 4u  /* enforce memory_limit_bytes */
 #define HAS_FLAG_QUIESCE 8u /* launch nothing more; the pod is about to end */
+#define HAS_FLAG_BURST 16u  /* beyond the quota, take what no conflicting pod wants */
 
 struct has_limits {
     uint64_t magic;              /* HAS_LIMITS_MAGIC */
@@ -41,6 +46,11 @@ struct has_limits {
     uint64_t phase_ns;           /* start of this pod's turn in the window; 0 = anywhere */
     int64_t written_at_ns;       /* when the agent wrote this */
     char gpu_uuid[48];           /* NUL-terminated */
+    uint64_t lease_conflicts;    /* bitmap of lease slots that may not run beside this pod */
+    uint64_t lease_slice_ns;     /* a turn that others wait for lasts so long */
+    uint32_t lease_slot;         /* this pod's slot in its GPU's lease file; 0 = none */
+    uint32_t reserved0;
+    uint64_t reserved[8];
 };
 
 /* has_usage_slot.state */
@@ -54,7 +64,8 @@ struct has_usage_header {
     uint64_t memory_bytes; /* charged by all processes of the pod together */
     int64_t balance_ns;    /* GPU time left in the quota window; negative = debt */
     uint64_t quota_window; /* number of the window whose budget the balance holds */
-    uint64_t reserved[3];
+    uint64_t waited_ns;    /* since then, time with budget in which others had the SMs */
+    uint64_t reserved[2];
 };
 
 struct has_usage_slot {
@@ -79,7 +90,36 @@ struct has_usage_slot {
     uint64_t resizes;          /* SM partition changes made */
     uint64_t resize_last_ns;   /* what the last one cost the launch path */
     int64_t heartbeat_ns;      /* last time the library looked at the limits */
-    uint64_t reserved[8];
+    int64_t lease_at_ns;       /* last time it said that it works under the pod's lease; 0: not */
+    uint64_t leases;           /* leases taken */
+    uint64_t lease_wait_ns;    /* host time spent waiting for others, with budget */
+    uint64_t borrowed_ns;      /* metered GPU time beyond the quota that nobody else wanted */
+    uint64_t lease_faults;     /* lease files that could not be used */
+    uint64_t reserved[3];
+};
+
+/* One line of the cache for each pod on a GPU. */
+struct has_lease_slot {
+    int64_t renewed_at_ns;  /* when its holder last said that it runs */
+    int64_t since_ns;       /* when it began to run */
+    int64_t waits_since_ns; /* since when it waits; counts while its bit in `waiting` is set */
+    int64_t waits_at_ns;    /* when a waiter last said that it waits */
+    uint64_t conflicts;     /* what that waiter may not run beside */
+    uint64_t reserved[3];
+};
+
+struct has_leases {
+    uint64_t magic;       /* HAS_LEASES_MAGIC */
+    uint32_t abi_version; /* HAS_ABI_VERSION */
+    uint32_t size;        /* HAS_LEASES_SIZE */
+    char gpu_uuid[48];
+    uint64_t running; /* bitmap of slots whose pod may have work on the GPU */
+    uint64_t waiting; /* those that have budget and wait for others */
+    uint64_t leaving; /* those that let go within some hundred microseconds */
+    uint32_t wake;    /* a futex: grows whenever somebody lets go or is about to */
+    uint32_t reserved0;
+    uint64_t reserved[4];
+    struct has_lease_slot slots[HAS_LEASE_SLOTS]; /* the first is nobody's */
 };
 
 _Static_assert(offsetof(struct has_limits, seq) == 16, "ABI");
@@ -88,6 +128,10 @@ _Static_assert(offsetof(struct has_limits, quota_permille) == 68, "ABI");
 _Static_assert(offsetof(struct has_limits, window_ns) == 72, "ABI");
 _Static_assert(offsetof(struct has_limits, gpu_uuid) == 112, "ABI");
 _Static_assert(sizeof(struct has_usage_header) == 64, "ABI");
+_Static_assert(sizeof(struct has_limits) == 248, "ABI");
 _Static_assert(sizeof(struct has_usage_slot) == 224, "ABI");
+_Static_assert(offsetof(struct has_leases, running) == 64, "ABI");
+_Static_assert(sizeof(struct has_lease_slot) == 64, "ABI");
+_Static_assert(sizeof(struct has_leases) == HAS_LEASES_SIZE, "ABI");
 
 #endif

@@ -17,10 +17,11 @@ static void go_in(struct has_call *call)
 static void pass_gate(struct has_call *call, uint16_t key, uint32_t sms)
 {
     uint32_t expected = has_estimate_of(key);
-    uint64_t taken = has_gate(call->view, call->lane, expected, sms ? sms : has_sm_of(call->lane));
+    struct has_pass pass =
+        has_gate(call->view, call->lane, expected, sms ? sms : has_sm_of(call->lane));
     /* After the gate, since a wait may have seen a new partition. */
     go_in(call);
-    has_meter_before(call->lane, key, expected, taken, sms ? sms : has_sm_of(call->lane));
+    has_meter_before(call->lane, key, expected, pass, sms ? sms : has_sm_of(call->lane));
 }
 
 static struct has_call enter(enum has_kind kind, uint16_t key, uint32_t sms, CUstream stream,

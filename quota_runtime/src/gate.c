@@ -9,6 +9,8 @@
 
 #include "budget.h"
 #include "capture.h"
+#include "lease.h"
+#include "lease_rules.h"
 #include "meter.h"
 #include "sm.h"
 #include "state.h"
@@ -39,11 +41,19 @@ static void credit(const struct has_view *view, uint64_t now)
     /* Another window length renumbers the windows: that counts as one. */
     uint64_t passed = window > last ? window - last : 1;
     int64_t budget = has_budget_of(view->window_ns, atomic_load(&has_share_ppm));
+    uint64_t waited = __atomic_exchange_n(&usage->waited_ns, 0, __ATOMIC_RELAXED);
+    int64_t keep = has_lease_keep(view->max_outstanding_ns, waited, view->window_ns);
     int64_t old = __atomic_load_n(&usage->balance_ns, __ATOMIC_RELAXED), next;
     do
-        next = has_budget_credit(old, passed, budget, (int64_t)view->max_outstanding_ns);
+        next = has_budget_credit(old, passed, budget, keep);
     while (!__atomic_compare_exchange_n(&usage->balance_ns, &old, next, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED));
+}
+
+int64_t has_gate_balance(const struct has_view *view, uint64_t now_ns)
+{
+    credit(view, now_ns);
+    return __atomic_load_n(&has_usage()->balance_ns, __ATOMIC_RELAXED);
 }
 
 static uint64_t take(uint64_t estimate)
@@ -55,6 +65,11 @@ static uint64_t take(uint64_t estimate)
 static bool held(const struct has_view *view)
 {
     return view->flags & HAS_FLAG_QUIESCE;
+}
+
+static bool leased(const struct has_view *view)
+{
+    return view->flags & HAS_VIEW_LEASED;
 }
 
 static bool limited(uint32_t sms)
@@ -76,45 +91,66 @@ static void wait_a_little(const struct has_view *view, uint64_t now)
             _mm_pause();
 }
 
-/* What is open ends first: the pause is not GPU time. */
-static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *lane, uint32_t sms,
-                                uint64_t began)
+/* As long as nothing is decided, with a little wait; tells whether the launch may go. */
+static bool step(const struct has_view **view, uint32_t sms, uint64_t *now, bool *borrowed)
 {
-    if (lane)
-        has_meter_close(lane);
+    enum has_lease_step step = HAS_LEASE_WAITED;
+    if (leased(*view) && !held(*view))
+        step = has_lease_step(*view, *now);
+    else
+        wait_a_little(*view, *now);
+    *borrowed = step == HAS_LEASE_BORROWED;
+    if (step != HAS_LEASE_WAITED)
+        return true;
+    *now = has_now_ns();
+    const struct has_view *fresh = has_limits_now();
+    *view = fresh ? fresh : *view;
+    if (held(*view) || leased(*view))
+        return false;
+    return !limited(sms) || has_gate_balance(*view, *now) > 0;
+}
+
+static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *lane, uint32_t sms,
+                                uint64_t began, bool *borrowed)
+{
     uint64_t now = began;
-    for (;;) {
+    /* What is open ends first: the pause is not GPU time. Under a lease there may be none. */
+    if (lane && !leased(view))
+        has_meter_close(lane);
+    do {
         uint64_t longest = held(view) ? QUIESCE_WAIT_NS : has_longest_wait(view->window_ns);
         if (now - began > longest) {
             HAS_COUNT(ungated_launches, 1);
             break;
         }
-        wait_a_little(view, now);
-        now = has_now_ns();
-        const struct has_view *fresh = has_limits_now();
-        view = fresh ? fresh : view;
-        if (!held(view) && !limited(sms))
-            break;
-        if (held(view))
-            continue;
-        credit(view, now);
-        if (__atomic_load_n(&has_usage()->balance_ns, __ATOMIC_RELAXED) > 0)
-            break;
-    }
+    } while (!step(&view, sms, &now, borrowed));
+    if (leased(view))
+        has_lease_stop_waiting(view);
     return now - began;
 }
 
-uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns,
-                  uint32_t sms)
+struct has_pass has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns,
+                         uint32_t sms)
 {
+    struct has_pass pass = {0, false};
     bool hold = held(view);
-    if (__builtin_expect(!hold && !limited(sms), 1))
-        return 0;
+    if (__builtin_expect(!(view->flags & (HAS_FLAG_QUIESCE | HAS_VIEW_LEASED)) && !limited(sms), 1))
+        return pass;
     uint64_t now = has_now_ns();
-    credit(view, now);
-    if (hold || __atomic_load_n(&has_usage()->balance_ns, __ATOMIC_RELAXED) <= 0)
-        HAS_COUNT(throttled_ns, wait_for_budget(view, lane, sms, now));
-    return take(has_area_price(estimate_ns, sms, has_sm_meant()));
+    bool clear = has_gate_balance(view, now) > 0 && !hold;
+    if (leased(view))
+        clear = clear && has_lease_clear(view) &&
+                has_meter_outstanding() < view->max_outstanding_ns;
+    if (!clear) {
+        uint64_t waited = wait_for_budget(view, lane, sms, now, &pass.borrowed);
+        HAS_COUNT(throttled_ns, waited);
+        now += waited;
+    }
+    if (leased(view))
+        has_lease_used(now);
+    if (!pass.borrowed)
+        pass.taken_ns = take(has_area_price(estimate_ns, sms, has_sm_meant()));
+    return pass;
 }
 
 void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns,

@@ -23,6 +23,7 @@ struct has_batch {
     uint32_t launches;
     uint32_t sms; /* of the partition it runs on */
     int partition;
+    bool borrowed; /* beyond the quota: not paid from the budget */
     uint16_t keys[HAS_BATCH_LAUNCHES];
 };
 
@@ -46,6 +47,7 @@ struct has_lane {
     /* Metering; guarded by the meter's claim. */
     bool is_open;
     uint64_t opened_at_ns;
+    uint32_t looked_at;          /* launches of the open batch at the helper's last look */
     struct has_batch open;
     struct has_batch done[HAS_BATCHES]; /* ring of batches whose end may not have come */
     uint32_t head, tail;

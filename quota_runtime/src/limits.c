@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lease.h"
 #include "limits.h"
 #include "limits_block.h"
 #include "state.h"
@@ -43,20 +44,33 @@ static void complain(enum has_block_state state)
         complained = true;
 }
 
+/* Whether the pod shares its SMs through leases; without them it keeps to its turn in the window. */
+static bool is_leased(const struct has_limits *limits)
+{
+    bool may_borrow = limits->flags & HAS_FLAG_BURST && limits->quota_permille < 1000;
+    return has_lease_apply(limits->gpu_uuid, limits->lease_slot) && limits->flags & HAS_FLAG_TIME &&
+           (limits->lease_conflicts || may_borrow);
+}
+
 static void publish(const struct has_limits *limits)
 {
     struct has_view *view = &views[next_view++ % VIEWS];
+    bool leased = is_leased(limits);
     *view = (struct has_view){
         .epoch = limits->epoch,
-        .flags = limits->flags,
+        .flags = (limits->flags & ~HAS_VIEW_LEASED) | (leased ? HAS_VIEW_LEASED : 0),
         .quota_permille = limits->quota_permille,
         .window_ns = limits->window_ns,
         .max_outstanding_ns = limits->max_outstanding_ns,
         .memory_limit_bytes = limits->memory_limit_bytes,
-        .phase_ns = limits->phase_ns,
+        .phase_ns = leased ? 0 : limits->phase_ns,
         .groups = {{limits->sm_groups[0], limits->sm_groups[1]}},
         .most = {{limits->max_sm_groups[0], limits->max_sm_groups[1]}},
         .group_size = limits->sm_group_size,
+        .lease_slot = leased ? limits->lease_slot : 0,
+        .mine = leased ? 1ull << limits->lease_slot : 0,
+        .conflicts = limits->lease_conflicts,
+        .slice_ns = limits->lease_slice_ns,
     };
     atomic_store_explicit(&has_view_now, view, memory_order_release);
     has_sm_apply(view);
@@ -140,10 +154,15 @@ void has_limits_open(const char *folder)
     has_limits_look();
 }
 
+void has_limits_reread(void)
+{
+    if (atomic_load(&block))
+        atomic_store(&has_limits_seen, ~__atomic_load_n(&atomic_load(&block)->seq, __ATOMIC_ACQUIRE));
+}
+
 void has_limits_after_fork(void)
 {
     atomic_flag_clear(&busy);
     /* Puts the limits in force again, in the child's own slot. */
-    if (atomic_load(&block))
-        atomic_store(&has_limits_seen, ~__atomic_load_n(&atomic_load(&block)->seq, __ATOMIC_ACQUIRE));
+    has_limits_reread();
 }

@@ -14,7 +14,11 @@ enum has_block_state has_block_check(const struct has_limits *copy)
     bool no_groups = !groups[0] && !groups[1];
     bool outside = (most[0] || most[1]) && ((groups[0] & ~most[0]) || (groups[1] & ~most[1]));
     bool named = copy->gpu_uuid[0] && memchr(copy->gpu_uuid, '\0', sizeof(copy->gpu_uuid));
-    if (copy->quota_permille < 1 || copy->quota_permille > 1000 || no_groups || outside ||
+    uint64_t mine = copy->lease_slot < HAS_LEASE_SLOTS ? 1ull << copy->lease_slot : 0;
+    bool no_lease = !mine || copy->lease_conflicts & (mine | 1) ||
+                    (copy->lease_slot && (copy->lease_slice_ns < 100000 ||
+                                          copy->lease_slice_ns > 1000000000ull));
+    if (no_lease || copy->quota_permille < 1 || copy->quota_permille > 1000 || no_groups || outside ||
         copy->sm_group_size < 1 || copy->sm_group_size > 1024 || copy->window_ns < 1000000 ||
         copy->window_ns > 10000000000ull || !named)
         return HAS_BLOCK_BAD;

@@ -15,6 +15,8 @@
 /* One claim for all of metering. Nobody waits for it: who cannot have it soon goes on. */
 static atomic_flag claim = ATOMIC_FLAG_INIT;
 static atomic_uint in_flight;
+static _Atomic uint64_t outstanding_ns; /* expected of all that is in flight; changed with the claim */
+static _Atomic uint64_t progress_at_ns; /* when work began after idleness, or came to its end */
 
 static bool try_claim(int patience)
 {
@@ -29,6 +31,19 @@ static bool try_claim(int patience)
 static void give_back(void)
 {
     atomic_flag_clear_explicit(&claim, memory_order_release);
+}
+
+/* With the claim. */
+static void expect(int64_t ns)
+{
+    uint64_t old = atomic_load_explicit(&outstanding_ns, memory_order_relaxed);
+    atomic_store_explicit(&outstanding_ns, old + (uint64_t)ns, memory_order_relaxed);
+}
+
+static void one_less_in_flight(void)
+{
+    atomic_store_explicit(&progress_at_ns, has_now_ns(), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&in_flight, 1, memory_order_release);
 }
 
 static CUresult record(struct has_lane *lane, CUevent event)
@@ -50,6 +65,9 @@ static void settle(struct has_lane *lane, struct has_batch *batch)
                            (uint64_t)actual);
     HAS_COUNT(gpu_time_ns, (uint64_t)actual);
     HAS_COUNT(area_sm_ns, (uint64_t)actual * batch->sms);
+    if (batch->borrowed)
+        HAS_COUNT(borrowed_ns, (uint64_t)actual);
+    expect(-(int64_t)batch->expected_ns);
     if (view)
         has_gate_settle(view, actual, batch->taken_ns, batch->sms);
     has_timeline_recycle(batch->begin);
@@ -65,7 +83,7 @@ static void harvest_lane(struct has_lane *lane)
             return;
         settle(lane, batch);
         lane->head++;
-        atomic_fetch_sub_explicit(&in_flight, 1, memory_order_relaxed);
+        one_less_in_flight();
     }
 }
 
@@ -81,6 +99,7 @@ static void harvest_all(void)
 static void give_up(struct has_batch *batch)
 {
     has_timeline_recycle(batch->begin);
+    expect(-(int64_t)batch->expected_ns);
     HAS_COUNT(gpu_time_ns, batch->expected_ns);
     HAS_COUNT(area_sm_ns, batch->expected_ns * batch->sms);
 }
@@ -100,11 +119,11 @@ static void end_batch(struct has_lane *lane, bool can_record)
         atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed);
     }
     lane->is_open = false;
-    atomic_fetch_sub_explicit(&in_flight, 1, memory_order_relaxed);
+    one_less_in_flight();
 }
 
 /* With the claim. A batch that follows one still running begins where that one ends. */
-static void begin_batch(struct has_lane *lane)
+static void begin_batch(struct has_lane *lane, bool borrowed)
 {
     harvest_lane(lane);
     lane->open.begin = lane->head == lane->tail ? has_timeline_event() : NULL;
@@ -116,14 +135,17 @@ static void begin_batch(struct has_lane *lane)
     __atomic_store_n(&lane->open.launches, 0, __ATOMIC_RELAXED);
     lane->open.taken_ns = 0;
     lane->open.sms = 0;
+    lane->open.borrowed = borrowed;
+    lane->looked_at = 0;
     lane->open.partition = atomic_load(&lane->partition);
     lane->is_open = true;
     lane->opened_at_ns = has_now_ns();
-    atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed) == 0)
+        atomic_store_explicit(&progress_at_ns, lane->opened_at_ns, memory_order_relaxed);
 }
 
 void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
-                      uint64_t taken_ns, uint32_t sms)
+                      struct has_pass pass, uint32_t sms)
 {
     if (!try_claim(PATIENCE)) {
         /* Gated, but no event will tell its time: what was expected stands, also in the budget. */
@@ -131,14 +153,17 @@ void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
         HAS_COUNT(area_sm_ns, (uint64_t)expected_ns * sms);
         return;
     }
+    if (__builtin_expect(lane->is_open && lane->open.borrowed != pass.borrowed, 0))
+        end_batch(lane, true);
     if (!lane->is_open)
-        begin_batch(lane);
+        begin_batch(lane, pass.borrowed);
     struct has_batch *batch = &lane->open;
     if (batch->launches < HAS_BATCH_LAUNCHES)
         batch->keys[batch->launches] = key;
     __atomic_store_n(&batch->launches, batch->launches + 1, __ATOMIC_RELAXED);
     __atomic_store_n(&batch->expected_ns, batch->expected_ns + expected_ns, __ATOMIC_RELAXED);
-    batch->taken_ns += taken_ns;
+    batch->taken_ns += pass.taken_ns;
+    expect(expected_ns);
     if (sms > batch->sms)
         batch->sms = sms;
     give_back();
@@ -192,11 +217,24 @@ void has_meter_harvest(void)
 }
 
 /* The driver's default stream of another thread cannot be named here; a stream of ours can. */
+static bool can_record_on(const struct has_lane *lane)
+{
+    return !lane->per_thread || atomic_load(&lane->physical);
+}
+
 static void end_stale(struct has_lane *lane, uint64_t now)
 {
-    bool can_record = !lane->per_thread || atomic_load(&lane->physical);
+    bool can_record = can_record_on(lane);
     if (can_record || now - lane->opened_at_ns > FORSAKEN_NS)
         end_batch(lane, can_record);
+}
+
+/* Under a lease others wait for the end, so a batch ends when no launch came since the last look. */
+static bool is_stale(struct has_lane *lane, uint64_t now, bool leased)
+{
+    uint32_t launches = lane->open.launches, before = lane->looked_at;
+    lane->looked_at = launches;
+    return now - lane->opened_at_ns > STALE_NS || (leased && launches == before);
 }
 
 void has_meter_tick(void)
@@ -204,13 +242,27 @@ void has_meter_tick(void)
     if (!has_meter_busy() || !try_claim(1))
         return;
     uint64_t now = has_now_ns();
+    const struct has_view *view = atomic_load(&has_view_now);
+    bool leased = view && view->flags & HAS_VIEW_LEASED;
     struct has_lane *lane;
     /* A capture begins only after taking the claim, so this look stays true while we hold it. */
     for (uint32_t i = 0; !has_capture_any() && (lane = has_lane_at(i)); i++)
-        if (lane->is_open && now - lane->opened_at_ns > STALE_NS)
+        if (lane->is_open && is_stale(lane, now, leased))
             end_stale(lane, now);
     if (!has_capture_any())
         harvest_all();
+    give_back();
+}
+
+void has_meter_flush(void)
+{
+    struct has_lane *lane;
+    if (!has_meter_busy() || has_capture_any() || !try_claim(PATIENCE))
+        return;
+    for (uint32_t i = 0; (lane = has_lane_at(i)); i++)
+        if (lane->is_open && can_record_on(lane))
+            end_batch(lane, true);
+    harvest_all();
     give_back();
 }
 
@@ -240,12 +292,35 @@ bool has_meter_drained(int partition)
 
 bool has_meter_busy(void)
 {
-    return atomic_load_explicit(&in_flight, memory_order_relaxed) > 0;
+    return atomic_load_explicit(&in_flight, memory_order_acquire) > 0;
+}
+
+uint64_t has_meter_outstanding(void)
+{
+    return atomic_load_explicit(&outstanding_ns, memory_order_relaxed);
+}
+
+uint64_t has_meter_stalled(uint64_t now_ns)
+{
+    uint64_t at = has_meter_idle_since();
+    return has_meter_busy() && now_ns > at ? now_ns - at : 0;
+}
+
+uint64_t has_meter_remaining(uint64_t now_ns)
+{
+    uint64_t expected = has_meter_outstanding(), passed = has_meter_stalled(now_ns);
+    return expected > passed ? expected - passed : 0;
+}
+
+uint64_t has_meter_idle_since(void)
+{
+    return atomic_load_explicit(&progress_at_ns, memory_order_relaxed);
 }
 
 void has_meter_after_fork(void)
 {
     atomic_flag_clear(&claim);
     atomic_store(&in_flight, 0);
+    atomic_store(&outstanding_ns, 0);
     has_timeline_after_fork();
 }

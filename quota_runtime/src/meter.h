@@ -7,7 +7,7 @@
 
 /* Notes a launch that is about to happen; opens a batch with an event when none is open. */
 void has_meter_before(struct has_lane *lane, uint16_t key, uint32_t expected_ns,
-                      uint64_t taken_ns, uint32_t sms);
+                      struct has_pass pass, uint32_t sms);
 
 /* Ends the lane's batch when it is long enough, or at once. */
 void has_meter_after(struct has_lane *lane, const struct has_view *view, bool at_once);
@@ -27,6 +27,19 @@ bool has_meter_drained(int partition);
 
 /* Whether anything metered is in flight. */
 bool has_meter_busy(void);
+
+/* Ends every batch that is open and settles what the GPU has finished. */
+void has_meter_flush(void);
+
+/* GPU time that is expected of what is in flight, and how much of it is still to come. */
+uint64_t has_meter_outstanding(void);
+uint64_t has_meter_remaining(uint64_t now_ns);
+
+/* For how long something has been in flight without anything coming to its end. */
+uint64_t has_meter_stalled(uint64_t now_ns);
+
+/* When the last work in flight was seen to have ended. */
+uint64_t has_meter_idle_since(void);
 
 /* Drops what is open on a lane whose stream is going away or is about to capture. */
 void has_meter_close(struct has_lane *lane);

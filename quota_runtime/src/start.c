@@ -9,11 +9,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "capture.h"
+#include "lease.h"
 #include "ledger.h"
 #include "limits.h"
 #include "meter.h"
@@ -24,6 +26,7 @@
 
 #define BUSY_NAP_NS 1000000
 #define IDLE_NAP_NS 10000000
+#define LEASE_NAP_NS 150000        /* while others may want what this process holds */
 #define LOOK_EVERY_NS 100000000ull /* for a limits file that is new or was replaced */
 #define LEAVE_PATIENCE 50          /* naps of 1 ms that the exit waits for the helper */
 
@@ -46,16 +49,19 @@ static void help(bool *is_current, uint64_t *looked_at)
     uint64_t time = has_now_ns();
     if (time - *looked_at > LOOK_EVERY_NS) {
         *looked_at = time;
+        has_lease_look();
         has_limits_look();
         has_usage_reap();
     }
-    if (!has_limits_now())
+    const struct has_view *view = has_limits_now();
+    if (!view)
         return;
     HAS_SET(heartbeat_ns, (int64_t)time);
     if (*is_current) {
         has_meter_tick();
         has_sm_tick();
     }
+    has_lease_tick(view, has_now_ns(), *is_current && !has_capture_any());
 }
 
 void has_helper_nudge(void)
@@ -67,7 +73,10 @@ void has_helper_nudge(void)
 /* Until there is something new to do, or for one nap. */
 static void nap(unsigned seen)
 {
-    struct timespec wait = {0, has_meter_busy() ? BUSY_NAP_NS : IDLE_NAP_NS};
+    bool lease = atomic_load(&has_lease_held);
+    struct timespec wait = {0, lease              ? LEASE_NAP_NS
+                               : has_meter_busy() ? BUSY_NAP_NS
+                                                  : IDLE_NAP_NS};
     syscall(SYS_futex, &nudges, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
 }
 
@@ -76,6 +85,7 @@ static void *helper(void *unused)
     bool is_current = false;
     uint64_t looked_at = 0;
     (void)unused;
+    prctl(PR_SET_TIMERSLACK, 1000); /* of this thread: its naps are to end in time */
     while (!atomic_load(&leaving)) {
         unsigned seen = atomic_load(&nudges);
         help(&is_current, &looked_at);
@@ -91,6 +101,7 @@ static void leave(void)
     atomic_store(&leaving, true);
     for (int i = 0; i < LEAVE_PATIENCE && atomic_load(&helper_runs); i++)
         nanosleep(&wait, NULL);
+    has_lease_release();
     has_usage_leave();
 }
 
@@ -121,6 +132,7 @@ static void after_fork(void)
     has_meter_after_fork();
     has_lane_after_fork();
     has_sm_after_fork();
+    has_lease_after_fork();
     has_ledger_reset();
     if (wanted) {
         has_usage_after_fork();
@@ -136,6 +148,7 @@ static void open_files(void)
     wanted = folder && folder[0];
     if (!wanted)
         return;
+    has_lease_file_folder(getenv("KSERVE_HAS_LEASES"));
     has_usage_open(folder);
     has_limits_open(folder);
     atexit(leave);

@@ -21,10 +21,16 @@ struct has_view {
     uint64_t window_ns;
     uint64_t max_outstanding_ns;
     uint64_t memory_limit_bytes;
-    uint64_t phase_ns;
+    uint64_t phase_ns; /* 0 under leases: the windows of all pods begin together */
     struct has_groups groups, most;
     uint32_t group_size;
+    uint32_t lease_slot; /* 0 unless HAS_VIEW_LEASED */
+    uint64_t mine, conflicts;
+    uint64_t slice_ns;
 };
+
+/* In has_view.flags beside HAS_FLAG_*: the SMs are shared through the GPU's lease file. */
+#define HAS_VIEW_LEASED (1u << 31)
 
 extern _Atomic(const struct has_view *) has_view_now;
 extern const uint32_t *_Atomic has_limits_seq;
@@ -32,6 +38,9 @@ extern _Atomic uint32_t has_limits_seen;
 
 /* Reads the limits again when they changed; opens the file when there is none yet. */
 void has_limits_refresh(void);
+
+/* Has the next call read them again although they did not change. */
+void has_limits_reread(void);
 
 /* The limits in force, NULL to run free. On the launch path: one load when nothing changed. */
 static inline const struct has_view *has_limits_now(void)
@@ -81,11 +90,19 @@ static inline uint64_t has_now_ns(void)
 
 extern atomic_uint has_share_ppm; /* time share in force; HAS_PPM = unlimited */
 
-/* Waits, within bounds, until a launch of about `estimate_ns` on `sms` SMs may start. Returns what
- * was taken from the budget in advance. */
+/* On whose account a launch goes. */
+struct has_pass {
+    uint64_t taken_ns; /* from the budget, in advance */
+    bool borrowed;     /* beyond the quota, in time that nobody else wanted */
+};
+
+/* Waits, within bounds, until a launch of about `estimate_ns` on `sms` SMs may start. */
 struct has_lane;
-uint64_t has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns,
-                  uint32_t sms);
+struct has_pass has_gate(const struct has_view *view, struct has_lane *lane, uint64_t estimate_ns,
+                         uint32_t sms);
+
+/* What is left of the pod's budget, that of the present window included. */
+int64_t has_gate_balance(const struct has_view *view, uint64_t now_ns);
 
 /* Corrects the budget once the GPU time is known. */
 void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns,

@@ -100,6 +100,18 @@ void has_usage_reap(void)
     }
 }
 
+bool has_usage_under_lease(int64_t after_ns)
+{
+    struct usage_file *file = atomic_load_explicit(&file_now, memory_order_acquire);
+    for (uint32_t i = 0; i < HAS_USAGE_SLOTS; i++) {
+        struct has_usage_slot *slot = &file->slots[i];
+        if (slot != has_slot() && __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == HAS_SLOT_LIVE &&
+            __atomic_load_n(&slot->lease_at_ns, __ATOMIC_SEQ_CST) > after_ns)
+            return true;
+    }
+    return false;
+}
+
 static bool claim(struct usage_file *file, struct has_usage_slot *slot, uint32_t pid,
                   uint64_t start)
 {

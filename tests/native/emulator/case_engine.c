@@ -85,6 +85,19 @@ static void two_queues_take_twice_as_long_together(void)
     free(gpu);
 }
 
+static void the_books_say_who_shared_sms_and_for_how_long(void)
+{
+    struct emu_gpu *gpu = new_gpu();
+    uint32_t a = queue_of(gpu, 0), b = queue_of(gpu, 1), own = queue_of(gpu, 1);
+    push_wide(gpu, a, 0);
+    push_wide(gpu, b, 500);
+    push_wide(gpu, own, 4000);
+    CHECK(engine_advance(gpu, 10000, STEPS));
+    CHECK_NEAR(gpu->processes[0].shared_ns, 1000, 2);
+    CHECK_NEAR(gpu->processes[1].shared_ns, 1000, 2);
+    free(gpu);
+}
+
 static void a_late_arrival_slows_only_what_is_left(void)
 {
     struct emu_gpu *gpu = new_gpu();
@@ -243,7 +256,8 @@ static void recovery_finds_work_that_lost_its_mark(void)
 }
 
 MAIN(CASE(a_kernel_alone_takes_the_larger_of_floor_and_work),
-     CASE(two_queues_take_twice_as_long_together), CASE(a_late_arrival_slows_only_what_is_left),
+     CASE(two_queues_take_twice_as_long_together),
+     CASE(the_books_say_who_shared_sms_and_for_how_long), CASE(a_late_arrival_slows_only_what_is_left),
      CASE(looking_often_changes_nothing), CASE(work_can_be_done_in_pieces),
      CASE(a_wait_ends_when_the_other_queue_is_there), CASE(the_bound_is_never_later_than_the_end),
      CASE(a_full_queue_refuses), CASE(a_closed_queue_is_free_when_it_is_empty),

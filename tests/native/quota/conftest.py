@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quota_runtime.emulator.make_gpus import make_gpus
+from quota_runtime.lease_file import LeaseFile
 
 from .building import (
     RUNTIME,
@@ -17,7 +18,7 @@ from .building import (
     build_recorder,
     compiler,
 )
-from .pod import Pod
+from .pod import GPU, Pod
 from .workers import Start, Worker
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG")}
@@ -56,6 +57,15 @@ def gpu(tmp_path: Path) -> Path:
 @pytest.fixture
 def pod(tmp_path: Path) -> Pod:
     return Pod(tmp_path / "pod")
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Path:
+    """The folder with the lease file of the GPU that pods are on."""
+    folder = tmp_path / "leases"
+    folder.mkdir()
+    LeaseFile(folder, GPU).close()
+    return folder
 
 
 @pytest.fixture

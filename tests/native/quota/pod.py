@@ -14,6 +14,7 @@ from quota_runtime.region import (
     read_usage,
 )
 
+GPU = "GPU-test"
 GROUP_SMS = 8
 ALL_GROUPS = (1 << 16) - 1
 HALF = 0xFF
@@ -36,12 +37,15 @@ class Pod:
         most: int = ALL_GROUPS,
         flags: int = FLAG_TIME | FLAG_SM | FLAG_MEMORY,
         phase: int = 0,
+        slot: int = 0,
+        conflicts: int = 0,
+        slice_ns: int = 8_000_000,
     ) -> Limits:
         self.epoch += 1
         return self.writer.write(
             Limits(
                 epoch=self.epoch,
-                gpu_uuid="GPU-test",
+                gpu_uuid=GPU,
                 sm_groups=groups,
                 max_sm_groups=most,
                 sm_group_size=GROUP_SMS,
@@ -49,6 +53,9 @@ class Pod:
                 memory_limit_bytes=memory,
                 flags=flags,
                 phase_ns=phase,
+                lease_slot=slot,
+                lease_conflicts=conflicts,
+                lease_slice_ns=slice_ns,
             )
         )
 

@@ -49,7 +49,7 @@ def groups_beyond_the_maximum(raw: RawLimits) -> None:
 
 
 BAD = {
-    "another version": fields(abi_version=2, quota_permille=900),
+    "another version": fields(abi_version=1, quota_permille=900),
     "another magic": fields(magic=1, quota_permille=900),
     "another size": fields(size=64, quota_permille=900),
     "quota 0": fields(quota_permille=0),
@@ -60,6 +60,11 @@ BAD = {
     "no window": fields(window_ns=0),
     "an endless window": fields(window_ns=1 << 62),
     "no GPU": fields(gpu_uuid=b""),
+    "a lease slot that does not exist": fields(lease_slot=64, lease_slice_ns=1000000),
+    "a lease in conflict with itself": fields(
+        lease_slot=3, lease_conflicts=1 << 3, lease_slice_ns=1000000
+    ),
+    "a lease without a slice": fields(lease_slot=3, lease_slice_ns=0),
 }
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from .building import HERE, RUNTIME, build_program
 
-SOURCES = ("case_partition.c", "case_graph.c", "case_memory.c")
-PURE = "case_arithmetic.c"
+SOURCES = ("case_partition.c", "case_graph.c", "case_memory.c", "case_lease.c")
+# Each with the sources of the library that it is linked with.
+PURE = {"case_arithmetic.c": ("estimate.c", "ledger.c"), "case_lease_rules.c": ()}
 
 
 def cases_of(source: str) -> list[str]:
@@ -26,16 +27,19 @@ def program(source: str, out: Path) -> Path:
 
 
 @cache
-def built_pure(out: Path) -> Path:
-    parts = [str(RUNTIME / "src" / name) for name in ("estimate.c", "ledger.c")]
+def built_pure(source: str, out: Path) -> Path:
+    parts = [str(RUNTIME / "src" / name) for name in PURE[source]]
     flags = ("-fsanitize=undefined", "-fno-sanitize-recover=undefined")
-    return build_program(out, PURE, *parts, flags=flags)
+    return build_program(out, source, *parts, flags=flags)
 
 
 @pytest.mark.parametrize(("source", "case"), CASES)
-def test_in_a_pod(source, case, out, environment, pod):
+def test_in_a_pod(source, case, out, environment, pod, leases):
     pod.set()
-    within = environment | {"KSERVE_HAS_DIR": str(pod.folder)}
+    within = environment | {
+        "KSERVE_HAS_DIR": str(pod.folder),
+        "KSERVE_HAS_LEASES": str(leases),
+    }
     command = [program(source, out), case]
     done = subprocess.run(
         command, env=within, capture_output=True, text=True, timeout=60, check=False
@@ -44,17 +48,19 @@ def test_in_a_pod(source, case, out, environment, pod):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("case", cases_of(PURE))
-def test_in_arithmetic(case, out):
-    program = built_pure(out)
-    done = subprocess.run([program, case], capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize(
+    ("source", "case"), [(source, case) for source in PURE for case in cases_of(source)]
+)
+def test_in_arithmetic(source, case, out):
+    command = [built_pure(source, out), case]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_every_case_in_the_sources_is_run():
-    for source in (*SOURCES, PURE):
+    for source in (*SOURCES, *PURE):
         written = re.findall(
             r"^static void (\w+)\(void\)$", (HERE / source).read_text(), re.MULTILINE
         )
-        helpers = {"start_limited"}
+        helpers = {"start_limited", "share", "set", "clear", "say", "wait_in_line"}
         assert set(written) - helpers == set(cases_of(source))

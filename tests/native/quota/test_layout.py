@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from quota_runtime import region
+from quota_runtime import lease_file, region
 
 from .building import RUNTIME, build_program
 
@@ -13,17 +13,23 @@ PAIRS = {
     "has_limits": region.RawLimits,
     "has_usage_header": region.RawUsageHeader,
     "has_usage_slot": region.RawUsageSlot,
+    "has_lease_slot": lease_file.RawLeaseSlot,
+    "has_leases": lease_file.RawLeases,
 }
 CONSTANTS = {
     "HAS_ABI_VERSION": region.ABI_VERSION,
     "HAS_LIMITS_MAGIC": region.LIMITS_MAGIC,
     "HAS_USAGE_MAGIC": region.USAGE_MAGIC,
+    "HAS_LEASES_MAGIC": lease_file.LEASES_MAGIC,
     "HAS_LIMITS_SIZE": region.LIMITS_SIZE,
+    "HAS_LEASES_SIZE": lease_file.LEASES_SIZE,
+    "HAS_LEASE_SLOTS": region.LEASE_SLOTS,
     "HAS_USAGE_SLOTS": region.USAGE_SLOTS,
     "HAS_FLAG_TIME": region.FLAG_TIME,
     "HAS_FLAG_SM": region.FLAG_SM,
     "HAS_FLAG_MEMORY": region.FLAG_MEMORY,
     "HAS_FLAG_QUIESCE": region.FLAG_QUIESCE,
+    "HAS_FLAG_BURST": region.FLAG_BURST,
     "HAS_SLOT_LIVE": region.SLOT_LIVE,
 }
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from quota_runtime.emulator.make_gpus import make_gpus
+from quota_runtime.lease_file import LeaseFile
 
 from .building import build_library, compiler
 from .conftest import ENVIRONMENT
-from .pod import Pod
+from .pod import GPU, Pod
 from .test_cases import CASES, program
 
 BUILDS = {
@@ -55,11 +56,13 @@ def found(tmp_path_factory, out, emulator) -> Found:
         pod = Pod(folder / "pod")
         pod.set()
         make_gpus(folder, 1, "quota-test")
+        LeaseFile(folder, GPU).close()
         environment = ENVIRONMENT | {
             "KSERVE_HAS_EMULATED_GPUS": str(folder),
             "NVIDIA_VISIBLE_DEVICES": "all",
             "LD_LIBRARY_PATH": str(emulator),
             "KSERVE_HAS_DIR": str(pod.folder),
+            "KSERVE_HAS_LEASES": str(folder),
             "LD_PRELOAD": preloads[name] or "",
             "ASAN_OPTIONS": "detect_leaks=0",  # a process ends with its streams and events
             "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",

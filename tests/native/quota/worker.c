@@ -2,7 +2,8 @@
  *
  *   eager MS | graph MS   keep the GPU busy with kernels of 0.5 ms for so long, then say how many
  *                         nanoseconds of SM time this process has had, by the GPU's own books
- *   share                 say what the library metered, in nanoseconds
+ *   shared 0              say for how many nanoseconds its kernels ran on SMs beside others' kernels
+ *   once 0                say how many nanoseconds one launch took to return and one kernel to end
  */
 #include "../../../quota_runtime/emulator/gpu_list.h"
 #include "pod_case.h"
@@ -37,12 +38,22 @@ static void keep_busy(bool with_graph, int ms)
     OK(cuStreamSynchronize(stream));
 }
 
-static double sm_ns(void)
+static const struct emu_process *books(void)
 {
     for (int i = 0; i < EMU_PROCESSES; i++)
         if (gpu->processes[i].pid == (uint32_t)getpid())
-            return gpu->processes[i].sm_ns;
-    return 0;
+            return &gpu->processes[i];
+    CHECK(!"a process of the GPU");
+    return NULL;
+}
+
+static void launch_once(void)
+{
+    int64_t begin = now_ns();
+    OK(launch(function, stream));
+    int64_t passed = now_ns();
+    OK(cuStreamSynchronize(stream));
+    printf("%lld %lld\n", (long long)(passed - begin), (long long)(now_ns() - begin));
 }
 
 int main(void)
@@ -61,9 +72,15 @@ int main(void)
     puts("ready");
     fflush(stdout);
     while (scanf("%15s %d", command, &ms) == 2) {
-        double before = sm_ns();
-        keep_busy(strcmp(command, "graph") == 0, ms);
-        printf("%.0f\n", sm_ns() - before);
+        double before = books()->sm_ns;
+        if (strcmp(command, "shared") == 0) {
+            printf("%.0f\n", books()->shared_ns);
+        } else if (strcmp(command, "once") == 0) {
+            launch_once();
+        } else {
+            keep_busy(strcmp(command, "graph") == 0, ms);
+            printf("%.0f\n", books()->sm_ns - before);
+        }
         fflush(stdout);
     }
     return 0;

@@ -1,0 +1,315 @@
+/* The lease protocol seen from one pod; the case plays its neighbours in the GPU's lease file. */
+#include <pthread.h>
+#include <sys/wait.h>
+
+#include "pod_case.h"
+
+#define MINE (1ull << 1)
+#define OTHER (1ull << 2)
+#define FAR (1ull << 3)
+#define WINDOW (50 * 1000000ll)
+#define SLICE (8 * 1000000ll)
+
+static struct has_leases *leases;
+static CUfunction half;
+static CUstream stream;
+
+/* In slot 1, in conflict with slot 2. */
+static void share(unsigned quota, uint32_t flags)
+{
+    char path[512];
+    start();
+    snprintf(path, sizeof path, "%s/%s", getenv("KSERVE_HAS_LEASES"), limits->gpu_uuid);
+    int file = open(path, O_RDWR);
+    CHECK(file >= 0);
+    leases = mmap(NULL, HAS_LEASES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    CHECK(leases != MAP_FAILED);
+    close(file);
+    stream = new_stream(CU_STREAM_NON_BLOCKING);
+    half = kernel("wide_100us");
+    limits->lease_slot = 1;
+    limits->lease_conflicts = OTHER;
+    limits->lease_slice_ns = SLICE;
+    limits->flags |= flags;
+    resize(ALL, quota);
+}
+
+static uint64_t load(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+static void say(int64_t *at)
+{
+    __atomic_store_n(at, now_ns(), __ATOMIC_RELAXED);
+}
+
+static void set(uint64_t *word, uint64_t bits)
+{
+    __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
+}
+
+static void clear(uint64_t *word, uint64_t bits)
+{
+    __atomic_fetch_and(word, ~bits, __ATOMIC_SEQ_CST);
+}
+
+static double launch_ms(void)
+{
+    int64_t begin = now_ns();
+    OK(launch(half, stream));
+    return (double)(now_ns() - begin) / MS;
+}
+
+static bool becomes(const uint64_t *word, uint64_t bits, bool there, int ms)
+{
+    for (int64_t end = now_ns() + ms * 1000000ll; now_ns() < end; pause_us(100))
+        if ((load(word) & bits ? true : false) == there)
+            return true;
+    return false;
+}
+
+static void *run_for(void *ms)
+{
+    int64_t end = now_ns() + *(int *)ms * 1000000ll;
+    say(&leases->slots[2].renewed_at_ns);
+    set(&leases->running, OTHER);
+    for (; now_ns() < end; pause_us(500))
+        say(&leases->slots[2].renewed_at_ns);
+    clear(&leases->running, OTHER);
+    return NULL;
+}
+
+static void a_launch_waits_for_a_pod_it_conflicts_with_and_for_no_other(void)
+{
+    pthread_t other;
+    int ms = 150;
+    share(500, 0);
+    say(&leases->slots[3].renewed_at_ns);
+    set(&leases->running, FAR);
+    CHECK(launch_ms() < 20);
+    OK(cuStreamSynchronize(stream));
+    CHECK(becomes(&leases->running, MINE, false, 1000));
+    CHECK(slot()->lease_wait_ns == 0);
+    CHECK(pthread_create(&other, NULL, run_for, &ms) == 0);
+    CHECK(becomes(&leases->running, OTHER, true, 1000));
+    double took = launch_ms();
+    CHECK(took > 100 && took < 1000);
+    CHECK(load(&leases->running) & MINE && !(load(&leases->running) & OTHER));
+    CHECK(slot()->lease_wait_ns > 100000000);
+    CHECK(slot()->ungated_launches == 0 && slot()->leases == 2);
+    pthread_join(other, NULL);
+}
+
+static void who_is_silent_for_two_windows_is_stepped_over(void)
+{
+    share(500, 0);
+    say(&leases->slots[2].renewed_at_ns);
+    set(&leases->running, OTHER);
+    double took = launch_ms();
+    CHECK(took > 90 && took < 600);
+    CHECK(!(load(&leases->running) & OTHER));
+    /* A waiter that died is forgotten as well, and takes nobody's turn. */
+    leases->slots[2].waits_since_ns = leases->slots[2].waits_at_ns = now_ns() - 3 * WINDOW;
+    set(&leases->waiting, OTHER);
+    OK(cuStreamSynchronize(stream));
+    CHECK(becomes(&leases->running, MINE, false, 1000));
+    CHECK(launch_ms() < 50);
+    CHECK(!(load(&leases->waiting) & OTHER));
+}
+
+static void a_lease_is_renewed_and_given_up_when_nothing_is_in_flight(void)
+{
+    share(500, 0);
+    CUfunction one_ms = kernel("wide_ms");
+    for (int i = 0; i < 8; i++)
+        OK(launch(one_ms, stream));
+    int64_t began = now_ns();
+    pause_us(3000);
+    CHECK(load(&leases->running) & MINE);
+    CHECK(leases->slots[1].renewed_at_ns > began);
+    OK(cuStreamSynchronize(stream));
+    CHECK(becomes(&leases->running, MINE, false, 500));
+    CHECK(slot()->lease_at_ns == 0);
+}
+
+static void *keep_launching(void *until)
+{
+    OK(cuCtxSetCurrent(primary_context()));
+    while (now_ns() < *(int64_t *)until)
+        OK(launch(half, stream));
+    return NULL;
+}
+
+static void wait_in_line(int64_t since)
+{
+    leases->slots[2].conflicts = MINE;
+    leases->slots[2].waits_since_ns = since;
+    say(&leases->slots[2].waits_at_ns);
+    set(&leases->waiting, OTHER);
+}
+
+/* Milliseconds until the pod lets a waiter in that comes now. */
+static double let_in_ms(void)
+{
+    int64_t begin = now_ns();
+    wait_in_line(begin);
+    while (load(&leases->running) & MINE) {
+        CHECK(now_ns() - begin < 2000 * 1000000ll);
+        say(&leases->slots[2].waits_at_ns);
+        pause_us(50);
+    }
+    double took = (double)(now_ns() - begin) / MS;
+    say(&leases->slots[2].renewed_at_ns);
+    set(&leases->running, OTHER);
+    clear(&leases->waiting, OTHER);
+    return took;
+}
+
+static void a_waiter_gets_in_after_a_slice_and_no_launch_passes_it(void)
+{
+    pthread_t program;
+    int64_t until = now_ns() + 400 * 1000000ll;
+    share(900, 0);
+    CHECK(pthread_create(&program, NULL, keep_launching, &until) == 0);
+    CHECK(becomes(&leases->running, MINE, true, 500));
+    CHECK(let_in_ms() < 100);
+    /* At most what may be in flight was launched before; now nothing more is. */
+    uint64_t launched = slot()->launches;
+    pause_us(10000);
+    CHECK(slot()->launches <= launched + 1 && !(load(&leases->running) & MINE));
+    clear(&leases->running, OTHER);
+    CHECK(becomes(&leases->running, MINE, true, 200));
+    CHECK(slot()->ungated_launches == 0);
+    pthread_join(program, NULL);
+}
+
+static void idle_time_is_borrowed_and_given_back_at_once(void)
+{
+    pthread_t program;
+    share(100, HAS_FLAG_BURST);
+    int64_t begin = now_ns(), until = begin + 300 * 1000000ll;
+    CHECK(pthread_create(&program, NULL, keep_launching, &until) == 0);
+    pause_us(200000);
+    /* A tenth of four windows is 20 ms; the GPU was its own. */
+    uint64_t borrowed = __atomic_load_n(&slot()->borrowed_ns, __ATOMIC_RELAXED);
+    CHECK(borrowed > 60000000);
+    CHECK(__atomic_load_n(&usage->balance_ns, __ATOMIC_RELAXED) > -2 * 1000000ll);
+    if (load(&leases->running) & MINE)
+        CHECK(let_in_ms() < 50);
+    clear(&leases->running, OTHER);
+    pthread_join(program, NULL);
+    CHECK(slot()->ungated_launches == 0);
+}
+
+static void without_the_flag_nothing_is_borrowed(void)
+{
+    pthread_t program;
+    share(100, 0);
+    int64_t until = now_ns() + 200 * 1000000ll;
+    CHECK(pthread_create(&program, NULL, keep_launching, &until) == 0);
+    pthread_join(program, NULL);
+    CHECK(slot()->borrowed_ns == 0);
+    CHECK(slot()->gpu_time_ns < 45000000);
+}
+
+static void a_lease_that_was_lost_is_taken_again(void)
+{
+    share(900, 0);
+    CHECK(launch_ms() < 50);
+    clear(&leases->running, MINE); /* as a waiter does to one that was stopped */
+    CHECK(launch_ms() < 100);
+    CHECK(load(&leases->running) & MINE);
+    CHECK(slot()->leases == 2);
+}
+
+static void a_new_slot_begins_without_what_the_last_holder_left(void)
+{
+    share(900, 0);
+    set(&leases->running, 1ull << 5);
+    set(&leases->waiting, 1ull << 5);
+    limits->lease_slot = 5;
+    resize(ALL, 900);
+    CHECK(!(load(&leases->running) & (1ull << 5)) && !(load(&leases->waiting) & (1ull << 5)));
+    CHECK(launch_ms() < 50);
+    CHECK(load(&leases->running) == (1ull << 5));
+}
+
+/* Launches 40 ms of work when told to, says so, and ends in the middle when told to. */
+static void other_process(int from, int to)
+{
+    char byte;
+    CHECK(read(from, &byte, 1) == 1);
+    primary_context();
+    CUstream own = new_stream(CU_STREAM_NON_BLOCKING);
+    CUfunction one_ms = kernel("wide_ms");
+    for (int i = 0; i < 40; i++)
+        OK(launch(one_ms, own));
+    CHECK(write(to, &byte, 1) == 1);
+    CHECK(read(from, &byte, 1) == 1);
+    _exit(0);
+}
+
+static void processes_of_a_pod_share_its_lease(void)
+{
+    int to[2], from[2], status;
+    char byte = 0;
+    CHECK(pipe(to) == 0 && pipe(from) == 0);
+    pid_t child = fork(); /* before CUDA begins: it does not survive a fork */
+    if (child == 0)
+        other_process(to[0], from[1]);
+    share(900, 0);
+    CHECK(write(to[1], &byte, 1) == 1 && read(from[0], &byte, 1) == 1);
+    OK(launch(half, stream));
+    OK(cuStreamSynchronize(stream));
+    CHECK(write(to[1], &byte, 1) == 1);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(becomes(&leases->running, MINE, false, 1000));
+    OK(launch(half, stream));
+    CHECK(load(&leases->running) & MINE);
+}
+
+static void one_that_lets_go_leaves_the_bit_to_the_others_of_its_pod(void)
+{
+    share(900, 0);
+    struct has_usage_slot *other = (struct has_usage_slot *)(usage + 1) + 7;
+    other->pid = (uint32_t)getppid();
+    other->heartbeat_ns = now_ns();
+    other->lease_at_ns = now_ns() + WINDOW; /* fresh for three windows from now */
+    __atomic_store_n(&other->state, HAS_SLOT_LIVE, __ATOMIC_SEQ_CST);
+    OK(launch(half, stream));
+    OK(cuStreamSynchronize(stream));
+    for (int i = 0; i < 1000 && slot()->lease_at_ns; i++)
+        pause_us(100);
+    CHECK(slot()->lease_at_ns == 0 && load(&leases->running) & MINE);
+    /* One that is silent counts no more. */
+    pause_us(160000);
+    OK(launch(half, stream));
+    OK(cuStreamSynchronize(stream));
+    CHECK(becomes(&leases->running, MINE, false, 1000));
+}
+
+static void a_child_of_a_fork_holds_nothing(void)
+{
+    int status;
+    share(900, 0);
+    CUfunction one_ms = kernel("wide_ms");
+    for (int i = 0; i < 40; i++)
+        OK(launch(one_ms, stream));
+    pid_t child = fork();
+    if (child == 0)
+        exit(0); /* through the library's own end */
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(load(&leases->running) & MINE);
+}
+
+MAIN(CASE(a_launch_waits_for_a_pod_it_conflicts_with_and_for_no_other),
+     CASE(who_is_silent_for_two_windows_is_stepped_over),
+     CASE(a_lease_is_renewed_and_given_up_when_nothing_is_in_flight),
+     CASE(a_waiter_gets_in_after_a_slice_and_no_launch_passes_it),
+     CASE(idle_time_is_borrowed_and_given_back_at_once), CASE(without_the_flag_nothing_is_borrowed),
+     CASE(a_lease_that_was_lost_is_taken_again),
+     CASE(a_new_slot_begins_without_what_the_last_holder_left),
+     CASE(processes_of_a_pod_share_its_lease),
+     CASE(one_that_lets_go_leaves_the_bit_to_the_others_of_its_pod),
+     CASE(a_child_of_a_fork_holds_nothing))
