@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.gpu.quota_clock import Clock
-from benchmarks.gpu.quota_parts import AT_ONCE_NS, Child, Pod
-from benchmarks.gpu.quota_shares import WINDOW_NS, counted
+from benchmarks.gpu.quota_parts import Child, Pod, share_time
+from benchmarks.gpu.quota_shares import counted
 from benchmarks.gpu.quota_stats import BIN_S
 
 SHARES = (1.0, 0.5, 0.25)
@@ -66,11 +66,9 @@ def _quota_rows(
     seconds: float,
 ) -> list[tuple[dict[str, Any], float]]:
     """Return rows at one quota with steps a second: alone, beside itself, and that one."""
-    pods[0].wait(pods[0].set(quota=quota, groups=groups, phase=AT_ONCE_NS))
+    share_time(pods, quota, groups=groups)
     with clock.watched() as seen:
         [alone] = _speeds(children[:1], ask, seconds)
-    phase = WINDOW_NS * quota // 1000
-    pods[1].wait(pods[1].set(quota=1000 - quota, groups=groups, phase=phase))
     first, second = _speeds(children, ask, seconds)
     pods[1].wait(pods[1].set(groups=groups))
     share = quota / 1000

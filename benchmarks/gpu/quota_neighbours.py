@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 from benchmarks.gpu.quota_clock import Clock, Seen
-from benchmarks.gpu.quota_parts import AT_ONCE_NS, Child, Pod
+from benchmarks.gpu.quota_parts import Child, Pod, share_time
 from benchmarks.gpu.quota_processes import Processes
-from benchmarks.gpu.quota_shares import WINDOW_NS, steps
+from benchmarks.gpu.quota_shares import steps
 from benchmarks.gpu.quota_stats import BIN_S, more_percent, segments
 
 AGGRESSORS = {"quiet": 4, "gemm": 4, "copy": 2}  # batch: about a millisecond a step
@@ -71,7 +71,7 @@ def _work_after(answer: dict[str, Any], at: float) -> dict[str, float]:
 
 def killed(pods: list[Pod], children: list[Child]) -> dict[str, Any]:
     """SIGKILL in mid-kernel without MPS, the pods in turns: what the other one notices."""
-    _in_turns(pods)
+    share_time(pods, 500)
     for child in children:
         child.start(**{**steps("eager", 3), "series": True})
     time.sleep(1.5)
@@ -88,7 +88,7 @@ def killed(pods: list[Pod], children: list[Child]) -> dict[str, Any]:
 
 def stopped(pods: list[Pod], children: list[Child], seconds: float) -> dict[str, Any]:
     """SIGSTOP of a pod in its turn, and SIGCONT: the other goes on, both are right afterwards."""
-    _in_turns(pods)
+    share_time(pods, 500)
     before = [child.ask(**steps("eager", 0.3))["digest"] for child in children]
     for child in children:
         child.start(**{**steps("eager", 3 * seconds), "series": True})
@@ -107,7 +107,7 @@ def stopped(pods: list[Pod], children: list[Child], seconds: float) -> dict[str,
 def starts(processes: Processes, neighbour: str, mode: str) -> dict[str, Any]:
     """Fifty pods start, work and end on other SMs, ten at a time, beside one that works."""
     pod, child = processes.pods[neighbour], processes.children[neighbour]
-    pod.wait(pod.set(quota=700, groups=pod.groups(0.5), phase=AT_ONCE_NS))
+    pod.wait(pod.set(quota=700, groups=pod.groups(0.5)))
     ask = {"do": "run", "work": "resnet50", "mode": mode, "batch": 8, "check": True}
     before = child.ask(**ask, seconds=0.5, patience=60)
     seconds = START_S * STARTS / STARTS_AT_ONCE + STARTS / BATCH * REST_S
@@ -154,8 +154,3 @@ def forked(child: Child) -> dict[str, Any]:
     after = child.ask(**ask, count=20)
     wrong = before["wrong"] + after["wrong"]
     return {**found, "parent_equal": before["digest"] == after["digest"], "parent_wrong": wrong}
-
-
-def _in_turns(pods: list[Pod]) -> None:
-    pods[0].wait(pods[0].set(quota=500, phase=AT_ONCE_NS))
-    pods[1].wait(pods[1].set(quota=500, phase=WINDOW_NS // 2))

@@ -25,6 +25,8 @@ from quota_runtime.region import (
 
 CHILD = Path(__file__).with_name("quota_child.py")
 GROUP_SIZE = 8
+GPU = "GPU-bench"  # how the limits and the lease file name it
+WINDOW_NS = 50_000_000
 AT_ONCE_NS = 1  # a turn that begins with the quota window; 0 means no turn
 Answer = dict[str, Any]
 CHECK = "--check" in sys.argv  # nobody puts limits in force in a dry run
@@ -119,13 +121,18 @@ class Pod:
         memory: int = 60 << 30,
         phase: int = 0,
         flags: int = FLAG_TIME | FLAG_SM | FLAG_MEMORY,
+        slot: int = 0,
+        conflicts: int = 0,
     ) -> Limits:
-        """Write limits and return them as written."""
+        """Write limits and return them as written.
+
+        `slot` and `conflicts` are those of the lease file; a process without one keeps its turn.
+        """
         self._epoch += 1
         return self._writer.write(
             Limits(
                 epoch=self._epoch,
-                gpu_uuid="GPU-bench",
+                gpu_uuid=GPU,
                 sm_groups=groups or self.all,
                 max_sm_groups=self.all,
                 sm_group_size=GROUP_SIZE,
@@ -133,6 +140,8 @@ class Pod:
                 memory_limit_bytes=memory,
                 phase_ns=phase,
                 flags=flags,
+                lease_slot=slot,
+                lease_conflicts=conflicts,
             )
         )
 
@@ -160,3 +169,18 @@ class Pod:
 def difference(after: dict[str, int], before: dict[str, int], *names: str) -> dict[str, int]:
     """Return by how much counters grew."""
     return {name: after.get(name, 0) - before.get(name, 0) for name in names}
+
+
+def share_time(pods: list[Pod], first: int, flags: int = 0, groups: int | None = None) -> None:
+    """Give two pods the same SMs, one `first` permille of the time: by leases, or in turns."""
+    flags |= FLAG_TIME | FLAG_SM | FLAG_MEMORY
+    turns = ((first, AT_ONCE_NS, 1, 2), (1000 - first, WINDOW_NS * first // 1000, 2, 1))
+    for pod, (quota, phase, slot, other) in zip(pods, turns, strict=True):
+        limits = pod.set(quota, groups, phase=phase, flags=flags, slot=slot, conflicts=1 << other)
+        pod.wait(limits)
+
+
+def share_turns(pods: list[Pod], first: int) -> None:
+    """Give two pods turns of the same window, without leases."""
+    pods[0].wait(pods[0].set(quota=first, phase=AT_ONCE_NS))
+    pods[1].wait(pods[1].set(quota=1000 - first, phase=WINDOW_NS * first // 1000))

@@ -9,10 +9,11 @@ from typing import Any
 from benchmarks.gpu import quota_area as areas
 from benchmarks.gpu import quota_changes as changes
 from benchmarks.gpu import quota_hami as hami
+from benchmarks.gpu import quota_leases as leases
 from benchmarks.gpu import quota_neighbours as neighbours
 from benchmarks.gpu import quota_shares as shares
 from benchmarks.gpu.quota_overhead import LIMITS, overhead
-from benchmarks.gpu.quota_parts import PhaseError
+from benchmarks.gpu.quota_parts import PhaseError, share_turns
 from benchmarks.gpu.quota_processes import ALIKE, Processes
 
 Work = Callable[[Processes, float], Any]
@@ -87,6 +88,23 @@ def _of_mode(mode: str, shard: int) -> list[Phase]:
     ]
 
 
+def _of_leases(mode: str, shard: int) -> list[Phase]:
+    """Return what is told beside the shares: the turns of old, and lent time."""
+    pods = ("a", "b")
+
+    def in_turns(p: Processes, scale: float) -> Any:
+        pair, settle = (p.pods_of(*pods), p.of(*pods)), max(0.3, scale)
+        return shares.time_shares(*pair, mode, 10 * scale, settle, share_turns)
+
+    def borrowing(p: Processes, scale: float) -> Any:
+        return leases.borrowing(p.pods_of(*pods), p.of(*pods), mode, 5 * scale)
+
+    return [
+        Phase(f"in turns {mode}", shard, pods, 8, 45, in_turns),
+        Phase(f"borrowing {mode}", shard, pods, 20, 15, borrowing),
+    ]
+
+
 def _latency(p: Processes, _scale: float) -> Any:
     return changes.resize_latency(p.pods["new"], p.children["new"])
 
@@ -142,6 +160,8 @@ PHASES: list[Phase] = [
     Phase("resize latency", 0, ("new",), 10, 0, _latency),
     *_of_mode("eager", 0),
     *_of_mode("graph", 1),
+    *_of_leases("eager", 0),
+    *_of_leases("graph", 1),
     Phase("memory", 1, ("a",), 4, 0, _memory),
     Phase("launches", 1, ("solo-a", "compiled"), 50, 0, _launches),
     Phase("stop", 1, ("solo-a", "solo-b", "a", "b"), 20, 0, _stop),

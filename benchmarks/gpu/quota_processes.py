@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.quota_clock import Clock
-from benchmarks.gpu.quota_parts import CHECK, Child, PhaseError, Pod
+from benchmarks.gpu.quota_parts import CHECK, GPU, Child, PhaseError, Pod
+from quota_runtime.lease_file import LeaseFile
 
 STARTER = Path(__file__).with_name("quota_starter.py")
 CONTROL = "nvidia-cuda-mps-control"
@@ -77,6 +78,9 @@ class Processes:
             cores = cores[args.gpu * CORES_EACH :][:CORES_EACH]
         self.cores = cores
         os.sched_setaffinity(0, set(cores[:2]))
+        self._leases = folder / "leases"
+        self._leases.mkdir(exist_ok=True)
+        LeaseFile(self._leases, GPU).close()
         self._gpu = {} if args.check else {"CUDA_VISIBLE_DEVICES": _uuid(args.gpu)}
         self.clock = Clock(self._gpu.get("CUDA_VISIBLE_DEVICES"))
 
@@ -117,6 +121,8 @@ class Processes:
             result["LD_PRELOAD"] = str(self.args.library.resolve())
         if pod:
             result["KSERVE_HAS_DIR"] = str(pod)
+            # As in a cluster: pods outside MPS take turns, as the driver slices time for them.
+            result["KSERVE_HAS_LEASES"] = str(self._leases) if kind.mps else ""
         return result
 
     def _start(self, name: str) -> None:

@@ -140,6 +140,15 @@ def _victim(name: str, rows: Any) -> Iterator[Row]:
             yield (label, "p99 +10 %" if most else "told", f"{p99}, {ranged(more)}; {p50}", verdict)
 
 
+def _borrowing(name: str, row: Any) -> Iterator[Row]:
+    for kind in ("limit", "burst"):
+        wakes = row[kind]["neighbour"]
+        found = f"{figure(100 * row[kind]['share'], 1)} % of the GPU; the idle neighbour's lone request "
+        found += f"p50 {figure(wakes['p50_ms'])}, worst {figure(wakes['worst_ms'])} ms, alone "
+        found += f"p50 {figure(row['latency alone']['p50_ms'])}"
+        yield (f"{name}, 30 % as a {kind}", "told", found, "")
+
+
 def _memory(_name: str, row: Any) -> Iterator[Row]:
     refused = bool(row["limited"]["error"] and row["below_use"]["error"])
     good = refused and row["below_use"]["free"] == 0 and not row["lifted"]["error"]
@@ -179,6 +188,8 @@ def _starts(name: str, row: Any) -> Iterator[Row]:
 
 SECTIONS: dict[str, Section] = {
     "two pods": _shares,
+    "in turns": _shares,
+    "borrowing": _borrowing,
     "quota alone": _shares,
     "plain time slicing": _shares,
     "MPS percentage": _shares,

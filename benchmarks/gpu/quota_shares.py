@@ -7,18 +7,34 @@ clocks as they are; a pod alone under a quota lets it rest and clock higher.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.gpu.quota_clock import Clock
-from benchmarks.gpu.quota_parts import AT_ONCE_NS, CHECK, Answer, Child, PhaseError, Pod, difference
+from benchmarks.gpu.quota_parts import (
+    CHECK,
+    Answer,
+    Child,
+    PhaseError,
+    Pod,
+    difference,
+    share_time,
+)
 from benchmarks.gpu.quota_stats import BIN_S, spread, window_errors
 
-WINDOW_NS = 50_000_000
 RATIOS = (100, 300, 500)
 LEAD_BINS = 1 if CHECK else 10  # half a second: both are at work by then
 GEMMS = 2  # products of 4096 x 4096 a step, about 0.4 ms
 DEPTH = 4  # steps in flight: alone, the GPU has no gaps, so its speed is known work per GPU time
-COUNTERS = ("gpu_time_ns", "ungated_launches", "overrun_ns", "throttled_ns")
+COUNTERS = (
+    "gpu_time_ns",
+    "ungated_launches",
+    "overrun_ns",
+    "throttled_ns",
+    "leases",
+    "lease_wait_ns",
+    "borrowed_ns",
+)
 
 
 def steps(mode: str, seconds: float) -> dict[str, Any]:
@@ -72,9 +88,14 @@ def errors(counts: list[list[int]], speeds: list[float], granted: list[float]) -
 
 
 def time_shares(
-    pods: list[Pod], children: list[Child], mode: str, seconds: float, settle: float = 1.0
+    pods: list[Pod],
+    children: list[Child],
+    mode: str,
+    seconds: float,
+    settle: float = 1.0,
+    share: Callable[[list[Pod], int], None] = share_time,
 ) -> list[dict[str, Any]]:
-    """Two pods on the same SMs at 10/90, 30/70 and 50/50, in turns."""
+    """Two pods on the same SMs at 10/90, 30/70 and 50/50."""
 
     def speeds() -> list[float]:
         for pod in pods:
@@ -84,8 +105,7 @@ def time_shares(
     rows = []
     before = speeds()
     for first in RATIOS:
-        pods[0].wait(pods[0].set(quota=first, phase=AT_ONCE_NS))
-        pods[1].wait(pods[1].set(quota=1000 - first, phase=WINDOW_NS * first // 1000))
+        share(pods, first)
         then = [pod.counters() for pod in pods]
         counts = together(children, seconds, mode)
         now = [pod.counters() for pod in pods]
