@@ -95,7 +95,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="of the time of each phase")
     parser.add_argument("--sm-count", type=int, default=132)
     parser.add_argument("--gpu", type=int, default=0)
-    parser.add_argument("--shard", type=int, choices=(0, 1), help="half of the phases")
+    parser.add_argument(
+        "--shard",
+        type=int,
+        choices=(0, 1, 2),
+        help="of the phases; 2: what leases do beside shares",
+    )
     parser.add_argument("--only", nargs="*", help="how phases begin, with =SCALE")
     parser.add_argument("--plan", action="store_true", help="name phases and seconds, run nothing")
     parser.add_argument("--check", action="store_true", help="a dry run on the CPU")
