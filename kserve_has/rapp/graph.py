@@ -112,13 +112,13 @@ def operators_of(
             if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
                 live.add(node)
             continue
-        tensors = [n for n in node.all_input_nodes if _shape(n) is not None]
+        tensors = [n for n in node.all_input_nodes if shape_of(n) is not None]
         source[node] = tuple(sorted({i for n in tensors for i in source[n]}))
         if live.isdisjoint(tensors):
             continue
         live.add(node)
-        name = _name(node)
-        if name not in _VIEWS:
+        name = name_of(node)
+        if not is_view(name):
             found.append(_operator(node, name, tensors, weights, source[node]))
             source[node] = (len(found) - 1,)
     return tuple(found)
@@ -133,14 +133,14 @@ def _operator(
 ) -> Operator:
     parameters = [n for n in tensors if n.name in weights]
     data = [n for n in tensors if n.name not in weights]
-    weight = max((_shape(n) or () for n in parameters), key=math.prod, default=())
-    output = _shape(node) or ()
-    attributes = _attributes(node, name)
+    weight = max((shape_of(n) or () for n in parameters), key=math.prod, default=())
+    output = shape_of(node) or ()
+    attributes = attributes_of(node, name)
     kind = _kind(name, weight, attributes)
-    read = sum(math.prod(_shape(n) or ()) for n in data)
+    read = sum(math.prod(shape_of(n) or ()) for n in data)
     return Operator(
         kind,
-        _flops(kind, weight, output, [_shape(n) or () for n in data]),
+        _flops(kind, weight, output, [shape_of(n) or () for n in data]),
         4.0 * read,
         4.0 * math.prod(output),
         weight,
@@ -151,12 +151,19 @@ def _operator(
     )
 
 
-def _name(node: Node) -> str:
+def is_view(name: str) -> bool:
+    """Return whether an operation of torch moves nothing."""
+    return name in _VIEWS
+
+
+def name_of(node: Node) -> str:
+    """Return the operation a node calls, such as ``conv2d``."""
     target = node.target
     return str(getattr(target, "_opname", None) or getattr(target, "__name__", "")).split(".")[0]
 
 
-def _shape(node: Node) -> tuple[int, ...] | None:
+def shape_of(node: Node) -> tuple[int, ...] | None:
+    """Return the shape of a node's first result."""
     value = node.meta.get("val")
     if isinstance(value, tuple | list):
         value = value[0] if value else None
@@ -164,7 +171,8 @@ def _shape(node: Node) -> tuple[int, ...] | None:
     return None if shape is None else tuple(int(n) for n in shape)
 
 
-def _attributes(node: Node, name: str) -> dict[str, tuple[int, ...]]:
+def attributes_of(node: Node, name: str) -> dict[str, tuple[int, ...]]:
+    """Return kernel, stride, padding, dilation and groups of a convolution or pool."""
     if not name.startswith("conv") and "pool" not in name:
         return {}
     target: Any = node.target
