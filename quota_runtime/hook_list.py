@@ -12,12 +12,14 @@ from typing import Final
 LIST: Final = Path(__file__).parent / "include" / "has_entries.def"
 KINDS: Final = {
     "LAUNCH": "gated, metered, counted",
-    "GRAPH": "gated, metered, counted; priced by the SMs of its capture",
+    "GRAPH": "gated, metered, counted; priced by the SMs it runs on",
     "COPY": "gated, metered",
     "FILL": "gated, metered",
     "ORDER": "follow the stream to its partition",
     "SYNC": "follow the stream; what is metered on it ends",
-    "CAPTURE": "watched: a capturing stream never moves, a graph knows its SMs",
+    "CAPTURE": "watched: a capturing stream never moves, a graph knows its SMs and can be made anew",
+    "CHANGE": "the graph is no longer made anew: the program's own is launched",
+    "UNLOAD": "wait for a graph that is being made anew",
     "MEMORY": "charged",
     "STREAM": "watched",
     "CONTEXT": "watched",

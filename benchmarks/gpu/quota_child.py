@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -48,22 +49,40 @@ class Workloads:
 
     def __init__(self) -> None:
         torch.manual_seed(7)
-        self._eager: dict[tuple[str, int], Step] = {}
+        self._eager: dict[tuple[str, int, str], Step] = {}
         self._graphs: dict[tuple[str, int, str], Step] = {}
 
     def step(self, name: str, mode: str, batch: int, label: str = "") -> Step:
         """Return a step, warmed up."""
-        if (name, batch) not in self._eager:
+        anew = label if name == "compiled" else ""
+        if (name, batch, anew) not in self._eager:
             make = getattr(self, f"_{name}", None)
-            self._eager[name, batch] = make(batch) if make else self._network(name, batch)
-            _warmed(self._eager[name, batch])
-        step = self._eager[name, batch]
+            self._eager[name, batch, anew] = make(batch) if make else self._network(name, batch)
+            _warmed(self._eager[name, batch, anew])
+        step = self._eager[name, batch, anew]
         if mode == "eager" or CHECK:
             return step
         if (name, batch, label) not in self._graphs:
             _warmed(step)
             self._graphs[name, batch, label] = self._captured(step)
         return self._graphs[name, batch, label]
+
+    def by_turns(self, labels: list[str], request: dict[str, Any]) -> Step:
+        """Return a step that replays one of several graphs after the other."""
+        name, mode, batch = request["work"], request["mode"], request["batch"]
+        steps = itertools.cycle([self.step(name, mode, batch, label) for label in labels])
+        return lambda: next(steps)()
+
+    def _compiled(self, batch: int) -> Step:
+        """Return what ``torch.compile`` captures into graphs by itself; each time anew."""
+        if CHECK:
+            return self._gemm(1)
+        torch.manual_seed(7)
+        layers = (torch.nn.Linear(2048, 8192), torch.nn.GELU(), torch.nn.Linear(8192, 2048))
+        module = torch.nn.Sequential(*layers, torch.nn.LayerNorm(2048)).cuda().half()
+        compiled = torch.compile(module, mode="reduce-overhead")
+        data = torch.randn(batch, 2048, device="cuda", dtype=torch.half)
+        return lambda: compiled(data)
 
     def _network(self, name: str, batch: int) -> Step:
         if CHECK:
@@ -254,6 +273,8 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
         from benchmarks.gpu.quota_launches import count
 
         return count(request["what"], workloads)
+    if "labels" in request:
+        return run(workloads.by_turns(request["labels"], request), request)
     step = workloads.step(
         request["work"],
         request.get("mode", "eager"),

@@ -52,7 +52,8 @@ CUresult capture_join(CUstream stream, struct capture *capture, CUgraphNode afte
     return CUDA_SUCCESS;
 }
 
-CUresult capture_kernel(CUstream stream, const CUDA_KERNEL_NODE_PARAMS *parameters)
+CUresult capture_kernel(CUstream stream, const CUDA_KERNEL_NODE_PARAMS *parameters,
+                        bool cooperative)
 {
     CUgraphNode node;
     CUresult result = append(stream, CU_GRAPH_NODE_TYPE_KERNEL, &node);
@@ -60,6 +61,7 @@ CUresult capture_kernel(CUstream stream, const CUDA_KERNEL_NODE_PARAMS *paramete
         return result;
     node->kernel = *parameters;
     node->context = stream->context; /* it stays there: measured on an H200 */
+    node->cooperative = cooperative;
     return CUDA_SUCCESS;
 }
 
@@ -67,8 +69,10 @@ CUresult capture_delay(CUstream stream, CUgraphNodeType type, double ns)
 {
     CUgraphNode node;
     CUresult result = append(stream, type, &node);
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS) {
         node->delay_ns = ns;
+        node->context = stream->context;
+    }
     return result;
 }
 

@@ -18,7 +18,8 @@ CUresult capture_isolation(struct capture *capture);
 /* A stream waits for an event of the capture and so becomes part of it. */
 CUresult capture_join(CUstream stream, struct capture *capture, CUgraphNode after);
 
-CUresult capture_kernel(CUstream stream, const CUDA_KERNEL_NODE_PARAMS *parameters);
+CUresult capture_kernel(CUstream stream, const CUDA_KERNEL_NODE_PARAMS *parameters,
+                        bool cooperative);
 CUresult capture_delay(CUstream stream, CUgraphNodeType type, double ns);
 CUresult capture_host(CUstream stream, CUhostFn function, void *data);
 

@@ -41,6 +41,14 @@
           (CUgraphNode node, CUDA_KERNEL_NODE_PARAMS * parameters))                                \
     PLAIN(cuGraphKernelNodeSetParams, cuGraphKernelNodeSetParams_v2, 12000,                        \
           (CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *parameters))                           \
+    PLAIN(cuGraphKernelNodeGetAttribute, cuGraphKernelNodeGetAttribute, 11000,                     \
+          (CUgraphNode node, unsigned attribute, CUlaunchAttributeValue *value))                   \
+    PLAIN(cuGraphMemcpyNodeGetParams, cuGraphMemcpyNodeGetParams, 10000,                           \
+          (CUgraphNode node, void *parameters))                                                    \
+    PLAIN(cuGraphMemsetNodeGetParams, cuGraphMemsetNodeGetParams, 10000,                           \
+          (CUgraphNode node, void *parameters))                                                    \
+    PLAIN(cuGraphNodeSetParams, cuGraphNodeSetParams, 12020,                                       \
+          (CUgraphNode node, CUgraphNodeParams * parameters))                                      \
     PLAIN(cuGraphInstantiateWithFlags, cuGraphInstantiateWithFlags, 11040,                         \
           (CUgraphExec * exec, CUgraph graph, unsigned long long flags))                           \
     PLAIN(cuGraphInstantiate, cuGraphInstantiateWithFlags, 12000,                                  \

@@ -1,8 +1,8 @@
 /* Faults on demand, so that programs can be tested for them.
  *
- * HAS_EMULATOR_FAULT is a comma-separated list: alloc_after=N, launch_after=N, green_after=N and
- * stream_after=N make every call of that kind beyond the first N fail; query_delay_us=N makes
- * event and stream queries slow. It is read once.
+ * HAS_EMULATOR_FAULT is a comma-separated list: alloc_after=N, launch_after=N, green_after=N,
+ * stream_after=N and instantiate_after=N make every call of that kind beyond the first N fail;
+ * query_delay_us=N makes event and stream queries slow. It is read once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +30,7 @@ static void read_faults(void)
         [FAULT_LAUNCH] = "launch_after=",
         [FAULT_GREEN] = "green_after=",
         [FAULT_STREAM] = "stream_after=",
+        [FAULT_INSTANTIATE] = "instantiate_after=",
     };
     for (int kind = 0; kind < FAULT_KINDS; kind++)
         limits[kind] = number_of(keys[kind], NO_LIMIT);

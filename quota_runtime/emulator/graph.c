@@ -116,10 +116,23 @@ static CUresult clone_node(CUgraph clone, CUgraphNode original)
     return original->child ? cuGraphClone(&node->child, original->child) : CUDA_SUCCESS;
 }
 
+static bool can_be_cloned(CUgraph graph)
+{
+    for (size_t i = 0; i < graph->count; i++) {
+        CUgraphNodeType type = graph->nodes[i]->type;
+        if (type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || type == CU_GRAPH_NODE_TYPE_MEM_FREE ||
+            type == CU_GRAPH_NODE_TYPE_CONDITIONAL)
+            return false;
+    }
+    return true;
+}
+
 CUresult cuGraphClone(CUgraph *clone, CUgraph original)
 {
     if (!clone || !graph_is(original))
         return CUDA_ERROR_INVALID_VALUE;
+    if (!can_be_cloned(original))
+        return CUDA_ERROR_NOT_SUPPORTED;
     CUgraph made = graph_new();
     CUresult result = made ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
     for (size_t i = 0; result == CUDA_SUCCESS && i < original->count; i++)
@@ -224,19 +237,65 @@ CUresult cuGraphKernelNodeGetParams_v2(CUgraphNode node, CUDA_KERNEL_NODE_PARAMS
     if (!node || !parameters || node->type != CU_GRAPH_NODE_TYPE_KERNEL)
         return CUDA_ERROR_INVALID_VALUE;
     *parameters = node->kernel;
+    parameters->func = kernel_of(&node->kernel);
+    parameters->kern = parameters->func->module->library ? (CUkernel)parameters->func : NULL;
     parameters->ctx = node->context;
     return CUDA_SUCCESS;
 }
 
-/* The context of a node cannot change. */
+CUresult cuGraphKernelNodeGetAttribute(CUgraphNode node, unsigned attribute,
+                                       CUlaunchAttributeValue *value)
+{
+    if (!node || !value || node->type != CU_GRAPH_NODE_TYPE_KERNEL)
+        return CUDA_ERROR_INVALID_VALUE;
+    memset(value, 0, sizeof *value);
+    value->cooperative = attribute == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && node->cooperative;
+    return CUDA_SUCCESS;
+}
+
+/* How much is copied or filled is not kept, so parameters are empty but for the context. */
+CUresult cuGraphMemcpyNodeGetParams(CUgraphNode node, void *parameters)
+{
+    if (!node || !parameters || node->type != CU_GRAPH_NODE_TYPE_MEMCPY)
+        return CUDA_ERROR_INVALID_VALUE;
+    memset(parameters, 0, sizeof((CUgraphNodeParams *)NULL)->copy.parameters);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGraphMemsetNodeGetParams(CUgraphNode node, void *parameters)
+{
+    if (!node || !parameters || node->type != CU_GRAPH_NODE_TYPE_MEMSET)
+        return CUDA_ERROR_INVALID_VALUE;
+    memset(parameters, 0, offsetof(CUgraphNodeParams, fill.ctx) - offsetof(CUgraphNodeParams, fill));
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGraphNodeSetParams(CUgraphNode node, CUgraphNodeParams *parameters)
+{
+    if (!node || !parameters || parameters->type != node->type)
+        return CUDA_ERROR_INVALID_VALUE;
+    bool is_copy = node->type == CU_GRAPH_NODE_TYPE_MEMCPY;
+    if (!is_copy && node->type != CU_GRAPH_NODE_TYPE_MEMSET)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    CUcontext context = is_copy ? parameters->copy.ctx : parameters->fill.ctx;
+    if (!context_is_live(context))
+        return CUDA_ERROR_INVALID_CONTEXT;
+    node->context = context;
+    return CUDA_SUCCESS;
+}
+
+/* Here the context may be another one, as in a clone on an H200; of a kernel, or of a module's
+ * function that is passed as one. */
 CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *parameters)
 {
     if (!node || !parameters || node->type != CU_GRAPH_NODE_TYPE_KERNEL)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!parameters->func && parameters->ctx && parameters->ctx != node->context)
-        return CUDA_ERROR_INVALID_VALUE;
     CUresult result = kernel_check(parameters);
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS && !context_is_live(graph_context_of(parameters)))
+        result = CUDA_ERROR_INVALID_CONTEXT;
+    if (result == CUDA_SUCCESS) {
         node->kernel = *parameters;
+        node->context = graph_context_of(parameters);
+    }
     return result;
 }

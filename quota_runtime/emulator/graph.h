@@ -9,6 +9,7 @@ struct CUgraphNode_st {
     CUgraph graph;
     CUDA_KERNEL_NODE_PARAMS kernel;
     CUcontext context; /* of a kernel: where it runs, whatever stream launches the graph */
+    bool cooperative;
     double delay_ns;   /* copies and memsets */
     CUhostFn host;
     void *host_data;

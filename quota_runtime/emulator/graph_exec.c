@@ -1,5 +1,6 @@
 /* Executable graphs: the nodes one after the other on the launching stream, each kernel on the
  * SMs of its own context. Branches that could overlap do not. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "capture.h"
@@ -11,13 +12,14 @@
 #define UPDATE_ERROR 1
 #define UPDATE_TOPOLOGY_CHANGED 2
 #define UPDATE_NODE_TYPE_CHANGED 3
-#define UPDATE_NOT_SUPPORTED 6
+#define UPDATE_UNSUPPORTED_FUNCTION_CHANGE 7
 
 struct step {
     CUgraphNode node; /* only compared: its graph may be gone */
     CUgraphNodeType type;
     CUcontext context;
     CUDA_KERNEL_NODE_PARAMS kernel;
+    bool cooperative;
     double delay_ns;
     CUhostFn host;
     void *host_data;
@@ -25,6 +27,9 @@ struct step {
 
 struct CUgraphExec_st {
     uint32_t kind;
+    uint32_t queue; /* of the last launch, and what the queue has done when that is over */
+    uint64_t target;
+    pthread_mutex_t launching;
     size_t count;
     struct step steps[];
 };
@@ -43,8 +48,9 @@ static size_t flatten(CUgraph graph, struct step *steps)
         if (node->child)
             made += flatten(node->child, steps + made);
         else
-            steps[made++] = (struct step){node,           node->type, node->context, node->kernel,
-                                          node->delay_ns, node->host, node->host_data};
+            steps[made++] =
+                (struct step){node,           node->type, node->context,  node->kernel,
+                              node->cooperative, node->delay_ns, node->host, node->host_data};
     }
     return made;
 }
@@ -56,6 +62,8 @@ static CUgraphExec new_exec(CUgraph graph)
     if (!exec)
         return NULL;
     exec->kind = KIND_EXEC;
+    exec->target = 0;
+    pthread_mutex_init(&exec->launching, NULL);
     exec->count = flatten(graph, exec->steps);
     return exec;
 }
@@ -69,7 +77,7 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned 
 {
     if (!exec || !graph_is(graph) || flags > 15)
         return CUDA_ERROR_INVALID_VALUE;
-    *exec = new_exec(graph);
+    *exec = fault_due(FAULT_INSTANTIATE) ? NULL : new_exec(graph);
     return *exec ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -123,7 +131,7 @@ static CUresult capture_step(CUstream stream, const struct step *step)
 {
     switch (step->type) {
     case CU_GRAPH_NODE_TYPE_KERNEL: {
-        CUresult result = capture_kernel(stream, &step->kernel);
+        CUresult result = capture_kernel(stream, &step->kernel, step->cooperative);
         if (result == CUDA_SUCCESS)
             stream->captured->context = step->context;
         return result;
@@ -135,15 +143,32 @@ static CUresult capture_step(CUstream stream, const struct step *step)
     }
 }
 
+/* Launches of one executable graph come one after the other, whatever streams they are on. */
+static CUresult launch(CUgraphExec exec, CUstream stream)
+{
+    CUresult result = CUDA_SUCCESS;
+    pthread_mutex_lock(&exec->launching);
+    if (exec->target && exec->queue != stream->queue)
+        stream_submit(stream, (struct emu_op){
+                                  .kind = OP_WAIT, .index = exec->queue, .target = exec->target});
+    for (size_t i = 0; result == CUDA_SUCCESS && i < exec->count; i++)
+        result = submit(stream, &exec->steps[i]);
+    exec->queue = stream->queue;
+    exec->target = stream_submit(stream, engine_delay(0));
+    pthread_mutex_unlock(&exec->launching);
+    return result;
+}
+
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream handle)
 {
     CUstream stream;
     CUresult result = exec_is(exec) ? stream_resolve(handle, &stream) : CUDA_ERROR_INVALID_VALUE;
     if (result == CUDA_SUCCESS && fault_due(FAULT_LAUNCH))
         result = CUDA_ERROR_LAUNCH_FAILED;
+    if (result == CUDA_SUCCESS && !stream->capture)
+        return launch(exec, stream);
     for (size_t i = 0; result == CUDA_SUCCESS && i < exec->count; i++)
-        result = stream->capture ? capture_step(stream, &exec->steps[i])
-                                 : submit(stream, &exec->steps[i]);
+        result = capture_step(stream, &exec->steps[i]);
     return result;
 }
 
@@ -175,7 +200,7 @@ static int compare(CUgraphExec exec, CUgraphExec wanted, size_t *at)
         if (exec->steps[i].type != wanted->steps[i].type)
             return UPDATE_NODE_TYPE_CHANGED;
         if (exec->steps[i].context != wanted->steps[i].context)
-            return UPDATE_NOT_SUPPORTED; /* the owning context cannot change */
+            return UPDATE_UNSUPPORTED_FUNCTION_CHANGE; /* the owning context cannot change */
     }
     return 0;
 }

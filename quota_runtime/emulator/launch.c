@@ -55,7 +55,7 @@ static CUresult launch(CUDA_KERNEL_NODE_PARAMS *parameters, CUstream handle, boo
     if (fault_due(FAULT_LAUNCH))
         return CUDA_ERROR_LAUNCH_FAILED;
     if (stream->capture)
-        return capture_kernel(stream, parameters);
+        return capture_kernel(stream, parameters, cooperative);
     stream_submit(stream, kernel_op(parameters, &stream->context->sms));
     return CUDA_SUCCESS;
 }

@@ -138,7 +138,10 @@ CUresult cuLibraryLoadData(CUlibrary *library, const void *image, int *jit, void
                            unsigned jit_count, int *options, void **values, unsigned count)
 {
     (void)jit, (void)jit_values, (void)jit_count, (void)options, (void)values, (void)count;
-    return cuModuleLoadData((CUmodule *)library, image);
+    CUresult result = cuModuleLoadData((CUmodule *)library, image);
+    if (result == CUDA_SUCCESS)
+        ((CUmodule)*library)->library = true;
+    return result;
 }
 
 CUresult cuLibraryUnload(CUlibrary library)

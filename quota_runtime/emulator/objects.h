@@ -63,6 +63,7 @@ struct CUfunc_st {
 
 struct CUmod_st {
     uint32_t kind;
+    bool library; /* its functions are kernels too */
     CUcontext context;
     int function_count;
     struct CUfunc_st *functions;
@@ -83,7 +84,7 @@ uint64_t objects_next_id(void);
 CUresult driver_state(void);
 CUresult device_gpu(CUdevice device, struct gpu **gpu);
 
-enum fault { FAULT_ALLOC, FAULT_LAUNCH, FAULT_GREEN, FAULT_STREAM, FAULT_KINDS };
+enum fault { FAULT_ALLOC, FAULT_LAUNCH, FAULT_GREEN, FAULT_STREAM, FAULT_INSTANTIATE, FAULT_KINDS };
 /* Count a call of this kind; whether it is to fail (see faults.c). */
 bool fault_due(enum fault kind);
 void fault_slow_query(void);

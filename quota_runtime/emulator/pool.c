@@ -2,6 +2,7 @@
  * ours could use it too early. */
 #include <stdlib.h>
 
+#include "capture.h"
 #include "entries.h"
 #include "memory.h"
 
@@ -200,7 +201,9 @@ CUresult cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemoryPoo
         pool_give(pool, bytes);
         result = CUDA_ERROR_OUT_OF_MEMORY;
     }
-    return result;
+    return result == CUDA_SUCCESS && stream->capture
+               ? capture_delay(stream, CU_GRAPH_NODE_TYPE_MEM_ALLOC, 0)
+               : result;
 }
 
 CUresult cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, CUstream handle)
@@ -228,5 +231,5 @@ CUresult cuMemFreeAsync(CUdeviceptr pointer, CUstream handle)
         pool_give(pool, bytes);
     else
         memory_release(gpu, bytes);
-    return CUDA_SUCCESS;
+    return stream->capture ? capture_delay(stream, CU_GRAPH_NODE_TYPE_MEM_FREE, 0) : CUDA_SUCCESS;
 }

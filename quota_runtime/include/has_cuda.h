@@ -132,16 +132,18 @@ typedef enum {
 #define CU_LAUNCH_ATTRIBUTE_COOPERATIVE 2u
 #define CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION 4u
 
+typedef union CUlaunchAttributeValue_union {
+    char bytes[64];
+    int cooperative;
+    struct {
+        unsigned int x, y, z;
+    } cluster_dim;
+} CUlaunchAttributeValue;
+
 typedef struct {
     unsigned int id; /* CU_LAUNCH_ATTRIBUTE_* */
     unsigned int pad;
-    union {
-        char bytes[64];
-        int cooperative;
-        struct {
-            unsigned int x, y, z;
-        } cluster_dim;
-    } value;
+    CUlaunchAttributeValue value;
 } CUlaunchAttribute;
 
 typedef struct CUlaunchConfig_st {
@@ -184,7 +186,29 @@ typedef struct CUDA_GRAPH_INSTANTIATE_PARAMS_st {
 
 typedef struct CUgraphExecUpdateResultInfo_st CUgraphExecUpdateResultInfo;
 typedef struct CUgraphEdgeData_st CUgraphEdgeData;
-typedef struct CUgraphNodeParams_st CUgraphNodeParams;
+
+/* Only the nodes that the library places; the rest is as large. */
+typedef struct CUgraphNodeParams_st {
+    CUgraphNodeType type;
+    int reserved0[3];
+    union {
+        long long reserved1[29];
+        struct { /* CUDA_MEMSET_NODE_PARAMS_v2; before `ctx` as the first version */
+            CUdeviceptr dst;
+            size_t pitch;
+            unsigned int value, elementSize;
+            size_t width, height;
+            CUcontext ctx;
+        } fill;
+        struct {
+            int flags, reserved;
+            CUcontext ctx;
+            char parameters[200]; /* CUDA_MEMCPY3D */
+        } copy;
+    };
+    long long reserved2;
+} CUgraphNodeParams;
+
 typedef struct CUstreamBatchMemOpParams_un CUstreamBatchMemOpParams;
 typedef struct CUmemcpyAttributes_st CUmemcpyAttributes;
 typedef struct CUDA_MEMCPY3D_BATCH_OP_st CUDA_MEMCPY3D_BATCH_OP;
@@ -282,6 +306,9 @@ _Static_assert(sizeof(CUlaunchConfig) == 56, "driver ABI");
 _Static_assert(sizeof(CUDA_KERNEL_NODE_PARAMS_v2) == 72, "driver ABI");
 _Static_assert(sizeof(CUDA_LAUNCH_PARAMS) == 56, "driver ABI");
 _Static_assert(sizeof(CUDA_GRAPH_INSTANTIATE_PARAMS) == 32, "driver ABI");
+_Static_assert(sizeof(CUgraphNodeParams) == 256, "driver ABI");
+_Static_assert(offsetof(CUgraphNodeParams, fill.ctx) == 56, "driver ABI");
+_Static_assert(offsetof(CUgraphNodeParams, copy.parameters) == 32, "driver ABI");
 _Static_assert(sizeof(CUmemAllocationProp) == 32, "driver ABI");
 _Static_assert(sizeof(CUDA_ARRAY_DESCRIPTOR) == 24, "driver ABI");
 _Static_assert(sizeof(CUDA_ARRAY3D_DESCRIPTOR) == 40, "driver ABI");

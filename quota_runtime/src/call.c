@@ -1,7 +1,5 @@
 #include "call.h"
 
-#include "graph.h"
-
 static bool is_work(enum has_kind kind)
 {
     return kind <= HAS_GRAPH;
@@ -13,19 +11,20 @@ static void go_in(struct has_call *call)
     call->inside = true;
 }
 
-/* `sms` 0: as many as the lane's partition has. */
-static void pass_gate(struct has_call *call, uint16_t key, uint32_t sms)
+static void pass_gate(struct has_call *call, uint16_t key, struct has_graph_turn *turn)
 {
     uint32_t expected = has_estimate_of(key);
-    struct has_pass pass =
-        has_gate(call->view, call->lane, expected, sms ? sms : has_sm_of(call->lane));
+    uint32_t meant = turn ? turn->sms : has_sm_of(call->lane);
+    struct has_pass pass = has_gate(call->view, call->lane, expected, meant);
     /* After the gate, since a wait may have seen a new partition. */
     go_in(call);
-    has_meter_before(call->lane, key, expected, pass, sms ? sms : has_sm_of(call->lane));
+    if (turn)
+        has_graph_enter(turn, call->lane);
+    has_meter_before(call->lane, key, expected, pass, turn ? turn->sms : has_sm_of(call->lane));
 }
 
-static struct has_call enter(enum has_kind kind, uint16_t key, uint32_t sms, CUstream stream,
-                             bool per_thread)
+static struct has_call enter(enum has_kind kind, uint16_t key, struct has_graph_turn *turn,
+                             CUstream stream, bool per_thread)
 {
     struct has_call call = {stream, NULL, has_limits_now(), is_work(kind), false, kind};
     if (!call.view)
@@ -42,11 +41,14 @@ static struct has_call enter(enum has_kind kind, uint16_t key, uint32_t sms, CUs
         call.work = false;
         call.stream = has_sm_stay(call.lane, stream);
         call.inside = true;
-        has_graph_captured(has_sm_of(call.lane));
+        if (turn)
+            has_graph_captured_graph(turn);
+        else
+            has_graph_captured(has_sm_of(call.lane));
         return call;
     }
     if (call.work) {
-        pass_gate(&call, key, sms);
+        pass_gate(&call, key, turn);
         return call;
     }
     if (kind == HAS_SYNC)
@@ -58,12 +60,12 @@ static struct has_call enter(enum has_kind kind, uint16_t key, uint32_t sms, CUs
 struct has_call has_enter(enum has_kind kind, const void *identity, uint64_t blocks,
                           CUstream stream, bool per_thread)
 {
-    return enter(kind, has_estimate_key(identity, blocks), 0, stream, per_thread);
+    return enter(kind, has_estimate_key(identity, blocks), NULL, stream, per_thread);
 }
 
-struct has_call has_enter_graph(const void *graph, uint32_t sms, CUstream stream, bool per_thread)
+struct has_call has_enter_graph(struct has_graph_turn *turn, CUstream stream, bool per_thread)
 {
-    return enter(HAS_GRAPH, has_estimate_key(graph, 0), sms, stream, per_thread);
+    return enter(HAS_GRAPH, has_estimate_key(turn->exec, turn->sms), turn, stream, per_thread);
 }
 
 bool has_widen(const struct has_call *call, CUstream *wide)

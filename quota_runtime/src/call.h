@@ -4,6 +4,7 @@
 
 #include "capture.h"
 #include "estimate.h"
+#include "graph.h"
 #include "lane.h"
 #include "meter.h"
 #include "sm.h"
@@ -24,8 +25,9 @@ struct has_call {
 struct has_call has_enter(enum has_kind kind, const void *identity, uint64_t blocks,
                           CUstream stream, bool per_thread);
 
-/* As enter for a graph, whose work uses `sms` SMs wherever it is launched. */
-struct has_call has_enter_graph(const void *graph, uint32_t sms, CUstream stream, bool per_thread);
+/* As enter for a graph, whose work uses its own SMs wherever it is launched; says in `turn` what to
+ * launch. `has_graph_leave` comes right after the launch. */
+struct has_call has_enter_graph(struct has_graph_turn *turn, CUstream stream, bool per_thread);
 
 /* A stream on the pod's largest partition for a launch that does not fit, ordered after the lane;
  * false when there is none larger. Afterwards `has_widened` orders the lane after that launch and

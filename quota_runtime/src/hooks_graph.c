@@ -8,9 +8,13 @@
     {                                                                           \
         if (!has_ready() || !has_real.name)                                     \
             return CUDA_ERROR_NOT_INITIALIZED;                                  \
-        struct has_call call =                                                  \
-            has_enter_graph(graph, has_graph_sms(graph), stream, per_thread);   \
-        CUresult result = has_real.name(graph, call.stream);                    \
+        struct has_graph_turn turn = has_graph_look(graph);                     \
+        struct has_call call = has_enter_graph(&turn, stream, per_thread);      \
+        CUresult result = has_real.name(turn.exec, call.stream);                \
+        if (__builtin_expect(result != CUDA_SUCCESS, 0) &&                      \
+            has_graph_fall_back(&turn, call.lane))                              \
+            result = has_real.name(turn.exec, call.stream);                     \
+        has_graph_leave(&turn);                                                 \
         has_leave(&call, result);                                               \
         return result;                                                          \
     }
@@ -86,31 +90,32 @@ END(cuStreamEndCapture_ptsz, true)
 
 /* --- from a graph to what can be launched -------------------------------------------------- */
 
-#define INSTANTIATE(name, parameters, arguments)                      \
+#define INSTANTIATE(name, parameters, arguments, given_flags)         \
     HAS_EXPORT CUresult name parameters                               \
     {                                                                 \
         if (!has_ready() || !has_real.name)                           \
             return CUDA_ERROR_NOT_INITIALIZED;                        \
         CUresult result = has_real.name arguments;                    \
         if (result == CUDA_SUCCESS && exec)                           \
-            has_graph_made(*exec, graph);                             \
+            has_graph_made(*exec, graph, given_flags);                \
         return result;                                                \
     }
 
 INSTANTIATE(cuGraphInstantiate,
             (CUgraphExec * exec, CUgraph graph, CUgraphNode *node, char *log, size_t size),
-            (exec, graph, node, log, size))
+            (exec, graph, node, log, size), 0)
 INSTANTIATE(cuGraphInstantiate_v2,
             (CUgraphExec * exec, CUgraph graph, CUgraphNode *node, char *log, size_t size),
-            (exec, graph, node, log, size))
+            (exec, graph, node, log, size), 0)
 INSTANTIATE(cuGraphInstantiateWithFlags,
-            (CUgraphExec * exec, CUgraph graph, unsigned long long flags), (exec, graph, flags))
+            (CUgraphExec * exec, CUgraph graph, unsigned long long flags), (exec, graph, flags),
+            flags)
 INSTANTIATE(cuGraphInstantiateWithParams,
             (CUgraphExec * exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *parameters),
-            (exec, graph, parameters))
+            (exec, graph, parameters), parameters ? parameters->flags : 0)
 INSTANTIATE(cuGraphInstantiateWithParams_ptsz,
             (CUgraphExec * exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *parameters),
-            (exec, graph, parameters))
+            (exec, graph, parameters), parameters ? parameters->flags : 0)
 
 HAS_EXPORT CUresult cuGraphExecDestroy(CUgraphExec exec)
 {
@@ -127,3 +132,37 @@ HAS_EXPORT CUresult cuGraphDestroy(CUgraph graph)
     has_graph_gone(graph);
     return has_real.cuGraphDestroy(graph);
 }
+
+/* --- what makes a copy of it wrong --------------------------------------------------------- */
+
+#define CHANGES(name, parameters, arguments)                          \
+    HAS_EXPORT CUresult name parameters                               \
+    {                                                                 \
+        if (!has_ready() || !has_real.name)                           \
+            return CUDA_ERROR_NOT_INITIALIZED;                        \
+        has_graph_changed(a);                                         \
+        return has_real.name arguments;                               \
+    }
+
+#define UNLOADS(name, parameters, arguments)                          \
+    HAS_EXPORT CUresult name parameters                               \
+    {                                                                 \
+        if (!has_ready() || !has_real.name)                           \
+            return CUDA_ERROR_NOT_INITIALIZED;                        \
+        has_graph_unloading();                                        \
+        return has_real.name arguments;                               \
+    }
+
+#define OTHER(name, parameters, arguments)
+#define BY_CHANGE CHANGES
+#define BY_UNLOAD UNLOADS
+#define BY_ROUTE OTHER
+#define BY_LAUNCH OTHER
+#define BY_UNGATED OTHER
+#define BY_CAPTURE OTHER
+#define BY_STREAM OTHER
+#define BY_SYNC OTHER
+#define BY_CONTEXT OTHER
+#define BY_MEMORY OTHER
+#define H(name, kind, parameters, arguments) BY_##kind(name, parameters, arguments)
+#include "has_entries.def"

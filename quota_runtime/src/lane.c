@@ -115,12 +115,20 @@ struct has_lane *has_lane_of(CUstream stream, bool per_thread)
 void has_lane_forget(CUstream stream)
 {
     uintptr_t key = (uintptr_t)stream;
-    pthread_mutex_lock(&making);
     struct has_lane *lane = key > GIVEN_UP ? find(key) : NULL;
     if (lane) {
         atomic_store_explicit(&lane->key, GIVEN_UP, memory_order_release);
         atomic_fetch_add_explicit(&generation, 1, memory_order_release);
     }
+}
+
+void has_lane_lock(void)
+{
+    pthread_mutex_lock(&making);
+}
+
+void has_lane_unlock(void)
+{
     pthread_mutex_unlock(&making);
 }
 

@@ -34,7 +34,7 @@ struct has_lane {
     bool per_thread;             /* the default stream of one thread */
     bool legacy;                 /* the legacy default stream */
     bool blocking;               /* ordered against the legacy default stream */
-    bool fixed;                  /* never moved: the program chose its SMs */
+    atomic_bool fixed;           /* never moved: the program chose its SMs */
     int priority;
     /* Where it is; changed only by a thread that found no user inside and set MOVING. */
     atomic_int users;            /* threads between enter and leave, or HAS_MOVING */
@@ -58,8 +58,12 @@ struct has_lane {
  * what handle 0 means. */
 struct has_lane *has_lane_of(CUstream stream, bool per_thread);
 
-/* The program destroyed the stream. */
+/* The program destroys the stream; with the lock. */
 void has_lane_forget(CUstream stream);
+
+/* While it is held no lane comes to stand for another stream. */
+void has_lane_lock(void);
+void has_lane_unlock(void);
 
 /* Every lane that was ever made, one after the other; NULL at the end. */
 struct has_lane *has_lane_at(uint32_t index);

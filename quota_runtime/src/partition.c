@@ -14,6 +14,7 @@ struct partition {
     unsigned group_size;
     uint32_t sms;
     CUgreenCtx green;
+    CUcontext context;
 };
 
 static struct partition partitions[HAS_PARTITIONS];
@@ -126,6 +127,9 @@ static int make(struct has_groups groups, unsigned group_size)
     *fresh = (struct partition){.groups = groups, .group_size = group_size};
     if (!make_green(which, fresh))
         return NONE;
+    if (!has_use.cuCtxFromGreenCtx ||
+        has_use.cuCtxFromGreenCtx(&fresh->context, fresh->green) != CUDA_SUCCESS)
+        fresh->context = NULL;
     atomic_store_explicit(&made, index + 1, memory_order_release);
     return index;
 }
@@ -153,6 +157,20 @@ struct has_groups has_partition_groups(int partition, unsigned group_size)
 {
     return partition >= 0 ? partitions[partition].groups
                           : has_groups_first(has_group_count(has_device_sms(), group_size));
+}
+
+CUcontext has_partition_context(int partition)
+{
+    return partitions[partition].context;
+}
+
+int has_partition_of(CUcontext context)
+{
+    int count = atomic_load_explicit(&made, memory_order_acquire);
+    for (int i = 0; context && i < count; i++)
+        if (partitions[i].context == context)
+            return i;
+    return NONE;
 }
 
 CUstream has_partition_stream(int partition, int priority)

@@ -33,6 +33,11 @@ int has_partition_make(struct has_groups groups, unsigned group_size);
 uint32_t has_partition_sms(int partition);
 struct has_groups has_partition_groups(int partition, unsigned group_size);
 
+/* The context that work on a partition runs in; NULL where the driver cannot say. And back; -2 when
+ * it is no partition's. */
+CUcontext has_partition_context(int partition);
+int has_partition_of(CUcontext context);
+
 /* A new stream on a partition, NULL when it cannot be had. */
 CUstream has_partition_stream(int partition, int priority);
 

@@ -2,6 +2,7 @@
 
 #include "budget.h"
 #include "capture.h"
+#include "graph.h"
 #include "legacy.h"
 #include "meter.h"
 #include "real.h"
@@ -9,12 +10,15 @@
 
 #define PATIENCE 20000 /* tries while another thread moves the lane: some microseconds each */
 
+#define SOON_NS 20000000u
+
 static atomic_int target = HAS_WHOLE;       /* where lanes shall be */
 static atomic_uint meant;                   /* SMs the limits grant; 0: unknown */
 static atomic_bool given_up;
 static _Atomic(const struct has_view *) pending; /* not reported in force yet */
+static _Atomic(uint64_t) pending_since;
 static _Atomic(const struct has_view *) to_make; /* its partition does not exist yet */
-static atomic_bool has_context;
+static _Atomic(CUcontext) primary; /* NULL: none yet */
 
 /* Orders one stream after another; each thread has its own, so no two use one at a time. */
 static _Thread_local CUevent fence;
@@ -53,9 +57,15 @@ static void report_when_drained(void)
         report(view);
 }
 
+bool has_sm_pending(void)
+{
+    return atomic_load_explicit(&pending, memory_order_relaxed) &&
+           has_now_ns() - atomic_load_explicit(&pending_since, memory_order_relaxed) < SOON_NS;
+}
+
 static bool wants_partition(const struct has_view *view)
 {
-    return view->flags & HAS_FLAG_SM && !atomic_load(&given_up) && atomic_load(&has_context);
+    return view->flags & HAS_FLAG_SM && !atomic_load(&given_up) && atomic_load(&primary);
 }
 
 static void aim(int partition)
@@ -79,21 +89,39 @@ void has_sm_apply(const struct has_view *view)
     atomic_store(&to_make, partition < HAS_WHOLE ? view : NULL);
     if (partition >= HAS_WHOLE)
         aim(partition);
+    atomic_store(&pending_since, has_now_ns());
     atomic_store(&pending, view);
-    if (partition < HAS_WHOLE)
-        has_helper_nudge();
     report_when_drained();
+    if (atomic_load(&pending))
+        has_helper_nudge();
 }
 
-void has_sm_context(void)
+void has_sm_context(CUcontext context)
 {
-    atomic_store(&has_context, true);
+    atomic_store(&primary, context);
+}
+
+CUcontext has_sm_context_of(int partition)
+{
+    return partition == HAS_WHOLE ? atomic_load(&primary) : has_partition_context(partition);
+}
+
+int has_sm_partition_of(CUcontext context)
+{
+    return context == atomic_load(&primary) ? HAS_WHOLE : has_partition_of(context);
+}
+
+bool has_sm_moves_graphs(void)
+{
+    const struct has_view *view = has_limits_now();
+    return view && wants_partition(view);
 }
 
 /* A stream for each lane ahead of its next call, so that the call need not wait for one. */
 static void prepare_streams(int partition)
 {
     struct has_lane *lane;
+    has_lane_lock();
     for (uint32_t i = 0; partition >= 0 && (lane = has_lane_at(i)); i++) {
         CUstream none = NULL;
         if (atomic_load(&lane->key) < 2 || lane->fixed || atomic_load(&lane->streams[partition]))
@@ -102,6 +130,7 @@ static void prepare_streams(int partition)
         if (fresh && !atomic_compare_exchange_strong(&lane->streams[partition], &none, fresh))
             has_real.cuStreamDestroy_v2(fresh);
     }
+    has_lane_unlock();
 }
 
 void has_sm_tick(void)
@@ -116,6 +145,8 @@ void has_sm_tick(void)
             aim(partition >= HAS_WHOLE ? partition : HAS_WHOLE);
     }
     report_when_drained();
+    if (!atomic_load(&to_make))
+        has_graph_tick(atomic_load(&target));
 }
 
 void has_sm_give_up(void)
@@ -247,6 +278,8 @@ void has_sm_forget(CUstream stream)
     if (!lane)
         return;
     has_meter_close(lane);
+    has_graph_lane_gone(lane);
+    has_lane_lock();
     /* The driver lets work that is queued on a destroyed stream finish. */
     for (int i = 0; i < HAS_PARTITIONS; i++) {
         CUstream ours = atomic_exchange(&lane->streams[i], NULL);
@@ -254,6 +287,7 @@ void has_sm_forget(CUstream stream)
             has_real.cuStreamDestroy_v2(ours);
     }
     has_lane_forget(stream);
+    has_lane_unlock();
 }
 
 CUresult has_sm_wait_all(void)
@@ -271,8 +305,9 @@ CUresult has_sm_wait_all(void)
 void has_sm_after_fork(void)
 {
     atomic_store(&target, HAS_WHOLE);
-    atomic_store(&has_context, false);
+    atomic_store(&primary, NULL);
     atomic_store(&pending, NULL);
     atomic_store(&to_make, NULL);
     has_partition_after_fork();
+    has_graph_after_fork();
 }

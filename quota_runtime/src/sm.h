@@ -49,11 +49,22 @@ void has_sm_after_default(struct has_lane *lane);
 /* The helper thread's part: makes partitions, and reports what has come into force. */
 void has_sm_tick(void);
 
+/* Whether limits were read just now that are not in force yet. */
+bool has_sm_pending(void);
+
 /* The program has a context of its own besides the primary one: partitions are over. */
 void has_sm_give_up(void);
 
 /* There is a primary context: partitions can be made. */
-void has_sm_context(void);
+void has_sm_context(CUcontext primary);
+
+/* The context of a partition, the primary one for HAS_WHOLE; NULL: not known. And back; less than
+ * HAS_WHOLE: none of them. */
+CUcontext has_sm_context_of(int partition);
+int has_sm_partition_of(CUcontext context);
+
+/* Whether graphs may ever have to run on another partition. */
+bool has_sm_moves_graphs(void);
 
 void has_sm_after_fork(void);
 

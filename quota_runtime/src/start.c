@@ -25,6 +25,7 @@
 #include "usage.h"
 
 #define BUSY_NAP_NS 1000000
+#define PENDING_NAP_NS 100000 /* limits are on their way: what they replace drains any moment */
 #define IDLE_NAP_NS 10000000
 #define LEASE_NAP_NS 150000        /* while others may want what this process holds */
 #define LOOK_EVERY_NS 100000000ull /* for a limits file that is new or was replaced */
@@ -36,7 +37,8 @@ static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static bool forked_hook;
 static bool wanted; /* there is a folder to read limits from */
 static _Atomic(CUcontext) context;
-static atomic_bool leaving, helper_runs;
+static atomic_bool leaving;
+static atomic_int threads; /* of ours that run */
 static atomic_uint nudges; /* a futex: the helper sleeps while it does not change */
 
 static void help(bool *is_current, uint64_t *looked_at)
@@ -74,38 +76,48 @@ void has_helper_nudge(void)
 static void nap(unsigned seen)
 {
     bool lease = atomic_load(&has_lease_held);
-    struct timespec wait = {0, lease              ? LEASE_NAP_NS
+    struct timespec wait = {0, has_sm_pending()   ? PENDING_NAP_NS
+                               : lease            ? LEASE_NAP_NS
                                : has_meter_busy() ? BUSY_NAP_NS
                                                   : IDLE_NAP_NS};
     syscall(SYS_futex, &nudges, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
 }
 
-static void *helper(void *unused)
+static void helper(void)
 {
     bool is_current = false;
     uint64_t looked_at = 0;
-    (void)unused;
     prctl(PR_SET_TIMERSLACK, 1000); /* of this thread: its naps are to end in time */
     while (!atomic_load(&leaving)) {
         unsigned seen = atomic_load(&nudges);
         help(&is_current, &looked_at);
         nap(seen);
     }
-    atomic_store(&helper_runs, false);
-    return NULL;
 }
 
 static void leave(void)
 {
     struct timespec wait = {0, 1000000};
     atomic_store(&leaving, true);
-    for (int i = 0; i < LEAVE_PATIENCE && atomic_load(&helper_runs); i++)
+    for (int i = 0; i < LEAVE_PATIENCE && atomic_load(&threads) > 0; i++)
         nanosleep(&wait, NULL);
     has_lease_release();
     has_usage_leave();
 }
 
-static void start_helper(void)
+bool has_leaving(void)
+{
+    return atomic_load(&leaving);
+}
+
+static void *run_thread(void *run)
+{
+    ((void (*)(void))run)();
+    atomic_fetch_sub(&threads, 1);
+    return NULL;
+}
+
+bool has_thread_start(void (*run)(void), size_t stack_bytes)
 {
     pthread_t thread;
     pthread_attr_t attributes;
@@ -113,14 +125,16 @@ static void start_helper(void)
     sigfillset(&all);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, 256 * 1024);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
     /* The program's signals are for the program's threads. */
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    atomic_store(&helper_runs, true);
-    if (pthread_create(&thread, &attributes, helper, NULL) != 0)
-        atomic_store(&helper_runs, false);
+    atomic_fetch_add(&threads, 1);
+    bool started = pthread_create(&thread, &attributes, run_thread, (void *)run) == 0;
+    if (!started)
+        atomic_fetch_sub(&threads, 1);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attributes);
+    return started;
 }
 
 static void after_fork(void)
@@ -128,7 +142,7 @@ static void after_fork(void)
     pthread_mutex_init(&starting, NULL);
     atomic_store(&context, NULL);
     atomic_store(&has_captures, 0);
-    atomic_store(&helper_runs, false);
+    atomic_store(&threads, 0);
     has_meter_after_fork();
     has_lane_after_fork();
     has_sm_after_fork();
@@ -166,7 +180,7 @@ bool has_start_slow(void)
             forked_hook = true;
         }
         if (wanted)
-            start_helper();
+            has_thread_start(helper, 256 * 1024);
         atomic_store_explicit(&has_started, true, memory_order_release);
     }
     pthread_mutex_unlock(&starting);
@@ -177,7 +191,7 @@ void has_start_with(CUcontext primary, CUdevice device)
 {
     (void)device;
     atomic_store(&context, primary);
-    has_sm_context();
+    has_sm_context(primary);
     const struct has_view *view = has_limits_now();
     if (view)
         has_sm_apply(view);

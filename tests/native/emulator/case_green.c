@@ -243,14 +243,83 @@ static void a_node_made_for_a_context_runs_there(void)
         .blockDimZ = 1, .kern = (CUkernel)kernel("wide_ms"), .ctx = context};
     OK(cuGraphCreate(&graph, 0));
     OK(cuGraphAddKernelNode_v2(&node, graph, NULL, 0, &params));
-    OK(cuGraphClone(&clone, graph));
-    OK(cuGraphNodeFindInClone(&twin, node, clone));
-    params.ctx = primary;
-    CHECK(cuGraphKernelNodeSetParams_v2(twin, &params) == CUDA_ERROR_INVALID_VALUE);
-    OK(cuGraphInstantiateWithFlags(&exec, clone, 0));
+    OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
     CUevent start = record(plain);
     OK(cuGraphLaunch(exec, plain));
     CHECK_NEAR(between_ns(start, record(plain)), MS * H200_SMS / 16, 100);
+    params.ctx = primary;
+    CHECK(cuGraphExecKernelNodeSetParams_v2(exec, node, &params) == CUDA_ERROR_INVALID_VALUE);
+    OK(cuGraphClone(&clone, graph));
+    OK(cuGraphNodeFindInClone(&twin, node, clone));
+    OK(cuGraphKernelNodeSetParams_v2(twin, &params));
+    OK(cuGraphInstantiateWithFlags(&exec, clone, 0));
+    start = record(plain);
+    OK(cuGraphLaunch(exec, plain));
+    CHECK_NEAR(between_ns(start, record(plain)), MS, 100);
+}
+
+/* A module's function passes for a kernel; which of the two a node names, its parameters say. */
+static void a_captured_node_can_be_placed_in_a_clone(void)
+{
+    CUcontext primary = primary_context(), context;
+    struct cut cut = cut_device();
+    CUstream plain = new_stream(CU_STREAM_NON_BLOCKING);
+    CUfunction function = kernel("wide_ms");
+    CUlibrary library;
+    CUkernel wide;
+    OK(cuCtxFromGreenCtx(&context, green_of(cut.groups, 2)));
+    OK(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0));
+    OK(cuLibraryGetKernel(&wide, library, "wide_ms"));
+    for (int of_library = 0; of_library < 2; of_library++) {
+        CUgraph graph = capture_wide(plain, of_library ? (CUfunction)wide : function, 1), clone;
+        CUgraphNode node;
+        CUgraphExec exec;
+        CUDA_KERNEL_NODE_PARAMS params;
+        size_t count = 1;
+        OK(cuGraphClone(&clone, graph));
+        OK(cuGraphGetNodes(clone, &node, &count));
+        OK(cuGraphKernelNodeGetParams_v2(node, &params));
+        CHECK(params.func && (params.kern != NULL) == of_library && params.ctx == primary);
+        OK(cuCtxPushCurrent_v2(context));
+        OK(cuGraphInstantiateWithFlags(&exec, clone, 0)); /* does not place it */
+        OK(cuCtxPopCurrent_v2(NULL));
+        CUevent start = record(plain);
+        OK(cuGraphLaunch(exec, plain));
+        CHECK_NEAR(between_ns(start, record(plain)), MS, 100);
+        params.kern = (CUkernel)params.func;
+        params.func = NULL;
+        params.ctx = context;
+        OK(cuGraphKernelNodeSetParams_v2(node, &params));
+        OK(cuGraphInstantiateWithFlags(&exec, clone, 0));
+        start = record(plain);
+        OK(cuGraphLaunch(exec, plain));
+        CHECK_NEAR(between_ns(start, record(plain)), MS * H200_SMS / 16, 100);
+    }
+}
+
+static void a_graph_that_allocates_has_no_clone(void)
+{
+    primary_context();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraph graph, clone;
+    CUdeviceptr memory;
+    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(cuMemAllocAsync(&memory, 4096, stream));
+    OK(cuMemFreeAsync(memory, stream));
+    OK(cuStreamEndCapture(stream, &graph));
+    CHECK(cuGraphClone(&clone, graph) == CUDA_ERROR_NOT_SUPPORTED);
+}
+
+static void launches_of_one_graph_do_not_overlap(void)
+{
+    primary_context();
+    CUstream a = new_stream(CU_STREAM_NON_BLOCKING), b = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraphExec exec;
+    OK(cuGraphInstantiateWithFlags(&exec, capture_wide(a, kernel("narrow_ms"), 1), 0));
+    CUevent start = record(a);
+    OK(cuGraphLaunch(exec, a));
+    OK(cuGraphLaunch(exec, b));
+    CHECK_NEAR(between_ns(start, record(b)), 2 * MS, 100);
 }
 
 MAIN(CASE(an_h200_splits_into_fifteen_eights_and_twelve),
@@ -264,4 +333,6 @@ MAIN(CASE(an_h200_splits_into_fifteen_eights_and_twelve),
      CASE(a_capture_runs_nothing_and_a_launch_runs_all),
      CASE(a_stream_that_waits_for_a_captured_event_is_captured),
      CASE(waiting_in_a_capture_spoils_it), CASE(an_update_changes_kernels_but_not_their_context),
-     CASE(a_node_made_for_a_context_runs_there))
+     CASE(a_node_made_for_a_context_runs_there),
+     CASE(a_captured_node_can_be_placed_in_a_clone), CASE(a_graph_that_allocates_has_no_clone),
+     CASE(launches_of_one_graph_do_not_overlap))

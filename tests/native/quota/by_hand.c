@@ -163,6 +163,62 @@ static void graphs(const struct entry *entry)
     CHECK(charged_sms(exec) == (forgotten ? SM_COUNT : HALF_SMS));
 }
 
+/* The executable graph that the driver was last asked to launch. */
+static uint64_t launched(uint64_t exec)
+{
+    CALL("cuGraphLaunch", exec, fresh_stream());
+    return last_named("cuGraphLaunch")->word[0];
+}
+
+/* A graph that the program put together for the whole GPU: made anew for the half in force. */
+static uint64_t moved_graph(void)
+{
+    uint64_t exec = instantiate("cuGraphInstantiate_v2", WHOLE_GRAPH);
+    CHECK(launched(exec) == exec);
+    for (int i = 0; i < 2000 && launched(exec) == exec; i++)
+        usleep(1000);
+    CHECK(launched(exec) != exec);
+    for (int type = 0; type < 3; type++) /* kernels, copies and fills alike */
+        CHECK(record->placed[type] && record->placed[type] == record->placed[0]);
+    return exec;
+}
+
+static void puts_the_own_graph_back(const struct entry *entry)
+{
+    uint64_t exec = moved_graph();
+    CALL(entry->name, exec, 2, 3, 4);
+    CHECK(newest(0)->word[0] == exec);
+    CHECK(launched(exec) == exec);
+    usleep(50000);
+    CHECK(launched(exec) == exec);
+}
+
+static bool made_since(unsigned total)
+{
+    for (unsigned back = 0; back < record->total - total; back++)
+        if (strcmp(newest(back)->name, "cuGraphInstantiateWithFlags") == 0)
+            return true;
+    return false;
+}
+
+/* Code is gone that the graph may be made of: nothing is, until the program launches it again. */
+static void waits_for_the_next_launch(const struct entry *entry)
+{
+    CUstream stream = fresh_stream();
+    uint64_t graph, exec = instantiate("cuGraphInstantiate_v2", WHOLE_GRAPH);
+    begin("cuStreamBeginCapture_v2", stream); /* so that the helper makes nothing yet */
+    CHECK(launched(exec) == exec);
+    usleep(30000);
+    CALL(entry->name, FUNCTION);
+    unsigned total = record->total;
+    CALL("cuStreamEndCapture", stream, &graph);
+    usleep(50000);
+    CHECK(!made_since(total));
+    CHECK(launched(exec) == exec);
+    usleep(50000);
+    CHECK(made_since(total));
+}
+
 /* --- streams and contexts -------------------------------------------------------------------- */
 
 static void destroys_our_streams_too(const struct entry *entry)
@@ -221,6 +277,10 @@ void by_hand(const struct entry *entry)
         routes(entry);
     else if (strcmp(entry->kind, "UNGATED") == 0)
         several_devices(entry);
+    else if (strcmp(entry->kind, "CHANGE") == 0)
+        puts_the_own_graph_back(entry);
+    else if (strcmp(entry->kind, "UNLOAD") == 0)
+        waits_for_the_next_launch(entry);
     else if (is(entry, "cuStreamDestroy_v2"))
         destroys_our_streams_too(entry);
     else if (strncmp(entry->name, "cuCtxSynchronize", 16) == 0)

@@ -14,6 +14,23 @@ static CUgraphExec graph_of(CUfunction function, CUstream stream, int kernels)
     return exec;
 }
 
+/* One that allocates memory, so that there can be no second one: it stays where it is. */
+static CUgraphExec fixed_graph_of(CUfunction function, CUstream stream, int kernels)
+{
+    CUgraph graph;
+    CUgraphExec exec;
+    CUdeviceptr memory;
+    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(cuMemAllocAsync(&memory, 4096, stream));
+    for (int i = 0; i < kernels; i++)
+        OK(launch(function, stream));
+    OK(cuMemFreeAsync(memory, stream));
+    OK(cuStreamEndCapture(stream, &graph));
+    OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    OK(cuGraphDestroy(graph));
+    return exec;
+}
+
 static double graph_cost(CUgraphExec exec, CUstream stream)
 {
     for (int i = 0; i < 5; i++)
@@ -48,12 +65,12 @@ static void graph_launches_are_gated_and_charged(void)
     CHECK_NEAR(slot()->gpu_time_ns / MS, slot()->graph_launches, 10);
 }
 
-/* A graph stays on the SMs of its capture; on a smaller grant it gets less time. */
+/* It stays on the SMs of its capture; on a smaller grant it gets less time. */
 static void a_graph_on_more_sms_than_granted_pays_with_time(void)
 {
     start();
     CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
-    CUgraphExec exec = graph_of(kernel("wide_100us"), stream, 10);
+    CUgraphExec exec = fixed_graph_of(kernel("wide_100us"), stream, 10);
     resize(HALF, 1000);
     CHECK_NEAR(graph_cost(exec, stream), MS, 0.1 * MS);
     check_share(replayed(exec, stream), 64 / 132.0);
@@ -66,7 +83,7 @@ static void a_graph_captured_on_a_partition_costs_what_it_uses(void)
     start();
     CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
     resize(HALF, 1000);
-    CUgraphExec exec = graph_of(kernel("wide_100us"), stream, 5);
+    CUgraphExec exec = fixed_graph_of(kernel("wide_100us"), stream, 5);
     CHECK_NEAR(graph_cost(exec, stream), 0.5 * MS * 132 / 64, 0.05 * MS);
     CHECK(slot()->throttled_ns == 0);
     resize(QUARTER, 1000);

@@ -4,12 +4,16 @@
  */
 #include "recorder.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+#include "../emulator/check.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
 static struct record record;
 static uint64_t handles = 0x100000; /* of what the driver makes */
+static CUcontext primary;
 
 EXPORT struct record *hasRecord(void)
 {
@@ -64,6 +68,8 @@ static CUresult answer(const char *name, const uint64_t *words)
     for (unsigned i = 0; i < sizeof makers / sizeof makers[0]; i++)
         if (strcmp(name, makers[i]) == 0 && words[0])
             *(uint64_t *)words[0] = handles += 64;
+    if (strcmp(name, "cuDevicePrimaryCtxRetain") == 0)
+        primary = *(CUcontext *)words[0];
     if (strncmp(name, "cuStreamEndCapture", 18) == 0)
         *(uint64_t *)words[1] = handles += 64;
     /* A cluster that fits nowhere but on the largest partition, which is asked second. */
@@ -193,5 +199,75 @@ EXPORT CUresult cuGreenCtxStreamCreate(CUstream *stream, CUgreenCtx context, uns
 {
     (void)context, (void)flags, (void)priority;
     *stream = record.green[record.greens++ % 64] = (CUstream)(handles += 64);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuCtxFromGreenCtx(CUcontext *context, CUgreenCtx green)
+{
+    *context = (CUcontext)green;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuStreamCreate(CUstream *stream, unsigned flags)
+{
+    (void)flags;
+    *stream = (CUstream)(handles += 64);
+    return CUDA_SUCCESS;
+}
+
+/* --- graphs: one is made of a kernel on the whole GPU, a fill and a copy; others have no copy. */
+
+EXPORT CUresult cuGraphClone(CUgraph *clone, CUgraph graph)
+{
+    *clone = graph;
+    return (uint64_t)graph == WHOLE_GRAPH ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
+}
+EXPORT CUresult cuGraphGetNodes(CUgraph graph, CUgraphNode *nodes, size_t *count)
+{
+    (void)graph;
+    *count = 3;
+    for (uint64_t type = 0; nodes && type < 3; type++)
+        nodes[type] = (CUgraphNode)(type + 1);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGraphNodeGetType(CUgraphNode node, CUgraphNodeType *type)
+{
+    *type = (CUgraphNodeType)((uint64_t)node - 1);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGraphKernelNodeGetParams_v2(CUgraphNode node, CUDA_KERNEL_NODE_PARAMS *parameters)
+{
+    (void)node;
+    parameters->func = (CUfunction)0x77;
+    parameters->ctx = primary;
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *set)
+{
+    record.placed[(uint64_t)node - 1] = (uint64_t)(set->func ? NULL : set->ctx);
+    CHECK(set->kern == (CUkernel)0x77);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGraphChildGraphNodeGetGraph(CUgraphNode node, CUgraph *graph)
+{
+    (void)node, (void)graph;
+    return CUDA_ERROR_INVALID_VALUE;
+}
+EXPORT CUresult cuGraphMemcpyNodeGetParams(CUgraphNode node, void *parameters)
+{
+    (void)node;
+    memset(parameters, 0x11, 200);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGraphMemsetNodeGetParams(CUgraphNode node, void *parameters)
+{
+    (void)node;
+    memset(parameters, 0x22, 40);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGraphNodeSetParams(CUgraphNode node, CUgraphNodeParams *set)
+{
+    bool is_copy = set->type == CU_GRAPH_NODE_TYPE_MEMCPY;
+    CHECK((uint64_t)set->type + 1 == (uint64_t)node);
+    CHECK(is_copy ? set->copy.parameters[199] == 0x11 : set->fill.height == 0x2222222222222222);
+    record.placed[set->type] = (uint64_t)(is_copy ? set->copy.ctx : set->fill.ctx);
     return CUDA_SUCCESS;
 }

@@ -18,11 +18,13 @@ struct record {
     struct seen last[256]; /* ring, last[(total - 1) % 256] is the newest */
     CUstream green[64];    /* streams made on green contexts */
     unsigned greens;
+    uint64_t placed[3];    /* contexts that nodes of a graph were given, by their type */
 };
 
 typedef struct record *(*record_type)(void);
 
 #define SM_COUNT 132
+#define WHOLE_GRAPH 0x77000ull       /* the only graph that can be copied */
 #define CLUSTER_FUNCTION 0x912000ull /* its launches fail the first time */
 
 #define MAP0(m)

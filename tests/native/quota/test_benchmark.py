@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.gpu.quota_graphs import until_steady
 from benchmarks.gpu.quota_pages import merged
 from benchmarks.gpu.quota_phases import PHASES
 from benchmarks.gpu.quota_report import rows_of
@@ -69,3 +70,13 @@ def test_the_halves_of_the_phases_fit_two_runs_of_ten_minutes():
     assert len({phase.name for phase in PHASES}) == len(PHASES)
     for shard in (0, 1):
         assert sum(phase.seconds(1.0) for phase in PHASES if phase.shard == shard) < 2 * 560
+
+
+def test_a_graph_is_there_once_its_replays_stay_near_what_they_come_to():
+    took = [0.01] * 5 + [0.05, 0.01] + [0.02] * 3 + [0.09] + [0.02] * 20
+    ends = [10 + sum(took[: i + 1]) for i in range(len(took))]
+    found = until_steady(10, 11, {"ends": ends, "took": took})
+    assert found["replays_before"] == 7
+    assert found["steady_ms"] == pytest.approx(20)
+    assert found["swap_ms"] == pytest.approx(1e3 * sum(took[:7]))
+    assert until_steady(10, 10.045, {"ends": ends, "took": took}) == {"steps": 4}

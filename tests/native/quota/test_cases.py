@@ -9,7 +9,14 @@ import pytest
 
 from .building import HERE, RUNTIME, build_program
 
-SOURCES = ("case_partition.c", "case_graph.c", "case_memory.c", "case_lease.c")
+SOURCES = (
+    "case_partition.c",
+    "case_graph.c",
+    "case_graph_move.c",
+    "case_graph_end.c",
+    "case_memory.c",
+    "case_lease.c",
+)
 # Each with the sources of the library that it is linked with.
 PURE = {"case_arithmetic.c": ("estimate.c", "ledger.c"), "case_lease_rules.c": ()}
 
@@ -18,6 +25,9 @@ def cases_of(source: str) -> list[str]:
     return re.findall(r"CASE\((\w+)\)", (HERE / source).read_text())
 
 
+FAULTS = {
+    "a_graph_that_cannot_be_made_pays_with_time": {"HAS_EMULATOR_FAULT": "instantiate_after=1"},
+}
 CASES = [(source, case) for source in SOURCES for case in cases_of(source)]
 
 
@@ -36,10 +46,14 @@ def built_pure(source: str, out: Path) -> Path:
 @pytest.mark.parametrize(("source", "case"), CASES)
 def test_in_a_pod(source, case, out, environment, pod, leases):
     pod.set()
-    within = environment | {
-        "KSERVE_HAS_DIR": str(pod.folder),
-        "KSERVE_HAS_LEASES": str(leases),
-    }
+    within = (
+        environment
+        | {
+            "KSERVE_HAS_DIR": str(pod.folder),
+            "KSERVE_HAS_LEASES": str(leases),
+        }
+        | FAULTS.get(case, {})
+    )
     command = [program(source, out), case]
     done = subprocess.run(
         command, env=within, capture_output=True, text=True, timeout=60, check=False

@@ -14,7 +14,7 @@ from quota_runtime.lease_file import LeaseFile
 from .building import build_library, compiler
 from .conftest import ENVIRONMENT
 from .pod import GPU, Pod
-from .test_cases import CASES, program
+from .test_cases import CASES, FAULTS, program
 
 BUILDS = {
     "asan": (
@@ -57,16 +57,20 @@ def found(tmp_path_factory, out, emulator) -> Found:
         pod.set()
         make_gpus(folder, 1, "quota-test")
         LeaseFile(folder, GPU).close()
-        environment = ENVIRONMENT | {
-            "KSERVE_HAS_EMULATED_GPUS": str(folder),
-            "NVIDIA_VISIBLE_DEVICES": "all",
-            "LD_LIBRARY_PATH": str(emulator),
-            "KSERVE_HAS_DIR": str(pod.folder),
-            "KSERVE_HAS_LEASES": str(folder),
-            "LD_PRELOAD": preloads[name] or "",
-            "ASAN_OPTIONS": "detect_leaks=0",  # a process ends with its streams and events
-            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",
-        }
+        environment = (
+            ENVIRONMENT
+            | {
+                "KSERVE_HAS_EMULATED_GPUS": str(folder),
+                "NVIDIA_VISIBLE_DEVICES": "all",
+                "LD_LIBRARY_PATH": str(emulator),
+                "KSERVE_HAS_DIR": str(pod.folder),
+                "KSERVE_HAS_LEASES": str(folder),
+                "LD_PRELOAD": preloads[name] or "",
+                "ASAN_OPTIONS": "detect_leaks=0",  # a process ends with its streams and events
+                "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",
+            }
+            | FAULTS.get(case, {})
+        )
         command = [programs[source], case]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=90, check=False
