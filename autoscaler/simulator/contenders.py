@@ -9,6 +9,7 @@ from typing import Final
 from kserve_has.allocation import Allocation
 from kserve_has.config.policy import PolicySettings
 from kserve_has.latency import LatencyModel
+from kserve_has.rapp.online import Learner
 
 from ..policy.capacity import Piece, ladder
 from ..policy.observation import Gpu, Observation, Service, Traffic
@@ -18,7 +19,7 @@ from .baselines.has_gpu import HasGpu
 from .baselines.kpa import Kpa, KpaSettings
 from .baselines.packing import whole_gpu
 from .baselines.tuned import fast_for, has_headroom_for, kpa_for
-from .hybrid import Hybrid
+from .hybrid import Hybrid, LearningHybrid
 from .run import Beginning, Nobody, simulate
 from .scenario import Load, Outcome, Scaler, Scenario
 
@@ -121,6 +122,16 @@ def _sized_start(context: Context, factor: float = 1.5) -> dict[str, Beginning]:
 def _hybrid(context: Context) -> Built:
     scaler = Hybrid(context.settings, context.latency)
     return context.scenario, scaler, _sized_start(context)
+
+
+def learning(learner: Learner) -> Callable[[Context], Built]:
+    """Return the builder of the hybrid with a latency model that learns from what runs."""
+
+    def build(context: Context) -> Built:
+        scaler = LearningHybrid(context.settings, learner)
+        return context.scenario, scaler, _sized_start(replace(context, latency=learner.model))
+
+    return build
 
 
 def _vertical_only(context: Context) -> Built:

@@ -22,17 +22,21 @@ class Server:
         name: of the replica.
         weight: requests per second the gateway was told it serves.
         active: requests bound to it and not answered.
+        answered: requests so far.
+        metered_s: GPU time of those, as the quota runtime would meter it.
     """
 
     __slots__ = (
         "above",
         "active",
+        "answered",
         "arrived",
         "below",
         "budget_s",
         "finish",
         "gpu_s",
         "median_s",
+        "metered_s",
         "name",
         "phase_s",
         "queue",
@@ -48,7 +52,8 @@ class Server:
         self.name = name
         self.phase_s = phase_s
         self.weight = 1.0
-        self.active = 0
+        self.active = self.answered = 0
+        self.metered_s = 0.0
         self.queue: deque[float] = deque()
         self.arrived = -1.0  # arrival of the request in work, negative when idle
         self.started = self.finish = self.gpu_s = 0.0
@@ -181,6 +186,8 @@ class Lane:
             self.late += 1
             self.early_late += server.arrived < self._counted_from
         server.active -= 1
+        server.answered += 1
+        server.metered_s += server.gpu_s
         server.arrived = -1.0
         queue, expired = server.queue, 0
         while queue:
@@ -207,9 +214,10 @@ class Lane:
         if server.arrived < 0.0 or before <= 0.0:
             return
         span = server.finish - server.started
-        left = (server.finish - now) / span if span > 0 else 0.0
+        left = max(0.0, (server.finish - now) / span) if span > 0 else 0.0
         server.version += 1
-        server.gpu_s *= max(0.0, left) * server.median_s / before
+        server.metered_s += server.gpu_s * (1.0 - left)
+        server.gpu_s *= left * server.median_s / before
         server.started = now
         server.finish = server.end_of(now, server.gpu_s)
         self._seq += 1

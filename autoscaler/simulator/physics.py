@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
@@ -18,7 +19,10 @@ from kserve_has.errors import LatencyModelError
 # Nothing was measured beyond p90, so no tail beyond p95 is made up.
 _LARGEST_Z = 1.6448536269514722
 _Z90 = 1.2815515655446004  # standard normal quantile of 90 %
+_PERCENTILES = ("p10_ms", "p50_ms", "p90_ms")
 NOISE_LENGTH = 1 << 16
+
+Measured = tuple[int, float, float, float]  # SMs, median ms, log spread below and above it
 
 
 class Physics:
@@ -29,9 +33,16 @@ class Physics:
     """
 
     def __init__(
-        self, served_model: str, batch: int, seed: int, truth_spread: float, mode: str = "eager"
+        self,
+        served_model: str,
+        batch: int,
+        seed: int,
+        truth_spread: float,
+        mode: str = "eager",
+        points: Sequence[Measured] = (),
     ) -> None:
-        points = _points(served_model, batch, mode)
+        """Take ``points``, ascending in SMs; without any the packaged ones of the served model."""
+        points = points or _points(served_model, batch, mode)
         self._log_sm = [math.log(sm) for sm, *_ in points]
         self._points = points
         self._rng = np.random.default_rng([seed, 17])
@@ -54,12 +65,12 @@ class Physics:
         x, points = math.log(sm), self._points
         at = bisect_left(self._log_sm, x)
         if at < len(points) and points[at][0] == sm:
-            return points[at][1:]
+            return points[at][1], points[at][2], points[at][3]
         if at == 0:
-            median, below, above = points[0][1:]
-            return median * points[0][0] / sm, below, above
+            first, median, below, above = points[0]
+            return median * first / sm, below, above
         if at == len(points):
-            return points[-1][1:]
+            return points[-1][1], points[-1][2], points[-1][3]
         low, high = points[at - 1], points[at]
         part = (x - self._log_sm[at - 1]) / (self._log_sm[at] - self._log_sm[at - 1])
         median = math.exp((1 - part) * math.log(low[1]) + part * math.log(high[1]))
@@ -68,7 +79,12 @@ class Physics:
         return median, max(low[2], high[2]), max(low[3], high[3])
 
 
-def _points(model: str, batch: int, mode: str) -> list[tuple[int, float, float, float]]:
+def law_of(p10_ms: float, p50_ms: float, p90_ms: float) -> tuple[float, float, float]:
+    """Return (median ms, log spread below, log spread above) of measured percentiles."""
+    return p50_ms, math.log(p50_ms / p10_ms) / _Z90, math.log(p90_ms / p50_ms) / _Z90
+
+
+def _points(model: str, batch: int, mode: str) -> list[Measured]:
     source = files("kserve_has.latency") / "data" / "h200_latency.csv"
     found: dict[int, tuple[float, float, float]] = {}
     known: set[str] = set()
@@ -78,9 +94,7 @@ def _points(model: str, batch: int, mode: str) -> list[tuple[int, float, float, 
                 continue
             known.add(row["model"])
             if row["model"] == model and int(row["batch"]) == batch:
-                p10, p50, p90 = (float(row[key]) for key in ("p10_ms", "p50_ms", "p90_ms"))
-                spread = math.log(p50 / p10) / _Z90, math.log(p90 / p50) / _Z90
-                found[int(row["sm"])] = (p50, *spread)
+                found[int(row["sm"])] = law_of(*(float(row[k]) for k in _PERCENTILES))
     if not found:
         raise LatencyModelError(
             f"no measurements of {model!r} at batch {batch}; measured models are "

@@ -12,7 +12,7 @@ from kserve_has.allocation import Allocation
 
 from ..policy.observation import Observation
 from ..policy.plan import Plan
-from .scenario import Outcome, Scaler, Scenario, Signals
+from .scenario import Outcome, Scaler, Scenario, Signals, Student
 from .world import Deployment, World
 
 _DRAIN_S: Final = 60.0  # after the last arrival, so that late answers are counted as late
@@ -49,6 +49,7 @@ def simulate(
         if scrapes:
             world.scrape()
         else:
+            _learn(scaler, world, clocks)
             world.apply(scaler.decide(world.observe(), signals))
     world.advance(end)
     after = _counts(world)
@@ -59,6 +60,11 @@ def simulate(
     }
 
 
+def _learn(scaler: Scaler, world: World, clocks: _Clocks) -> None:
+    if isinstance(scaler, Student) and clocks.look_due(world.now, scaler.look_s):
+        scaler.look(world.observe(), world.meters())
+
+
 class _Clocks:
     """Two clocks with a random phase to each other, so that no policy profits from alignment."""
 
@@ -67,6 +73,14 @@ class _Clocks:
         self._scrape_s, self._tick_s = scrape_s, tick_s
         self._scrape = float(rng.random()) * scrape_s
         self._tick = float(rng.random()) * tick_s
+        self._look = 0.0
+
+    def look_due(self, now: float, every_s: float) -> bool:
+        """Return whether a look at the counters is due, and note it."""
+        due = every_s > 0 and now >= self._look
+        if due:
+            self._look = now + every_s
+        return due
 
     def next(self) -> tuple[float, bool]:
         """Return the next instant and whether it is a scrape."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kserve_has.config.simulator import SimulatorSettings
 from kserve_has.gpu import H200, GpuGeometry
 from kserve_has.loadgen.trace import Trace
 from kserve_has.slo import Slo
 
+from ..observations import Meter, Owner
 from ..policy.observation import Observation
 from ..policy.plan import Plan
+from .physics import Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Load:
         priority: 0..1000, the lower degrades first.
         memory_bytes: of each replica.
         min_sm, max_sm: bounds of a partition, 0 for the GPU's own.
+        points: measured service times; empty for the packaged ones of the served model.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Load:
     memory_bytes: int = 2 * 10**9
     min_sm: int = 0
     max_sm: int = 0
+    points: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,21 @@ class Scaler(Protocol):
 
     def decide(self, observation: Observation, signals: Signals) -> Plan:
         """Return what to do now."""
+        ...
+
+
+@runtime_checkable
+class Student(Protocol):
+    """A scaler that learns from what its replicas' counters say.
+
+    Attributes:
+        look_s: seconds between two looks at them; 0 for never.
+    """
+
+    look_s: float
+
+    def look(self, observation: Observation, meters: Mapping[Owner, Meter]) -> None:
+        """Take in the counters of every replica."""
         ...
 
 

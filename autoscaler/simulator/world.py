@@ -10,6 +10,7 @@ import numpy as np
 
 from kserve_has.allocation import Allocation
 
+from ..observations import Meter, Owner
 from ..policy.observation import Gpu, Observation, ReplicaPhase, Service, Traffic
 from ..policy.plan import Action, Place, Plan, Resize, SetScale
 from .lane import Lane, Server
@@ -55,7 +56,9 @@ class World:
     def _deployment(self, load: Load, index: int) -> Deployment:
         scenario, settings = self.scenario, self.settings
         seed = scenario.seed * 1009 + index
-        physics = Physics(load.served_model, load.batch, seed, settings.truth_spread)
+        physics = Physics(
+            load.served_model, load.batch, seed, settings.truth_spread, points=load.points
+        )
         lead = load.trace.cut(0.0, min(60.0, load.trace.end_s)).mean_rps()
         rng = np.random.default_rng([seed, 5])
         warm = np.sort(rng.random(rng.poisson(lead * scenario.warmup_s))) * scenario.warmup_s
@@ -281,6 +284,16 @@ class World:
         """Return what the policy may see now."""
         services = tuple(self._service(d) for d in self.deployments.values())
         return Observation(self.now, services, self.gpus)
+
+    def meters(self) -> dict[Owner, Meter]:
+        """Return every replica's counters."""
+        return {
+            (name, pod.name): Meter(
+                self.now, pod.epoch, (), pod.server.answered, 0.0, pod.server.metered_s
+            )
+            for name, deployment in self.deployments.items()
+            for pod in deployment.pods.values()
+        }
 
     def _service(self, deployment: Deployment) -> Service:
         load, now = deployment.load, self.now

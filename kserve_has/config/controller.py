@@ -46,6 +46,27 @@ class ControllerSettings:
         high=300,
         why="long enough for a tail percentile at tens of requests per second",
     )
+    observe_every_s: float = setting(
+        10.0,
+        unit="s",
+        low=1,
+        high=3600,
+        why="how often counters are looked at for observations of the latency model; an interval "
+        "of ten seconds makes little of one scrape more or less",
+    )
+    observe_requests: int = setting(
+        100,
+        low=10,
+        high=100_000,
+        why="requests behind one observation: one more or less at its ends is then one per cent",
+    )
+    observe_longest_s: float = setting(
+        300.0,
+        unit="s",
+        low=1,
+        high=86400,
+        why="an interval without enough requests by then is given up: clocks and loads drift",
+    )
     lease_duration_s: int = setting(
         4,
         unit="s",

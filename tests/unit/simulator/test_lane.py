@@ -35,6 +35,22 @@ def test_a_request_alone_takes_its_service_time():
     assert own.latencies == pytest.approx([0.01])
 
 
+def test_gpu_time_is_metered_whatever_was_waited_for():
+    own = lane([1.0, 1.0, 1.0])
+    held = server(own, quota=10)  # 5 ms of every 50
+    own.advance(2.0)
+    assert (held.answered, held.metered_s) == (3, pytest.approx(0.03))
+
+
+def test_gpu_time_is_metered_at_the_speed_it_was_spent_at():
+    own = lane([1.0])
+    held = server(own)
+    own.advance(1.005)
+    own.set_speed(held, 8, 100, 2.0, 1.005)
+    own.advance(2.0)
+    assert held.metered_s == pytest.approx(0.005 + 0.010)
+
+
 def test_requests_wait_for_those_before_them():
     own = lane([1.0, 1.0, 1.0])
     server(own)

@@ -13,6 +13,9 @@ from kserve_has.config.policy import PolicySettings
 from kserve_has.gpu import H200
 from kserve_has.latency.table import load_table
 from kserve_has.loadgen.trace import Trace
+from kserve_has.rapp.online import Learner
+from kserve_has.rapp.profiled import from_profiles
+from kserve_has.rapp.profiles import Profile, ProfilePoint
 from kserve_has.slo import Slo
 
 from ..policy.worlds import piece
@@ -118,3 +121,25 @@ def test_the_warm_up_is_not_counted():
     longer = context()
     longer = replace(longer, scenario=replace(longer.scenario, warmup_s=40.0))
     assert abs(contenders.run("static", longer)["ns/0"].offered - found.offered) < 200
+
+
+SERVED = ((8, 6.0), (32, 2.4), (132, 2.0))  # what the GPU really takes, ms
+CARD = {"gpu": H200.product, "sm_count": 132, "driver": "0"}
+
+
+def test_a_latency_model_that_was_too_cautious_learns_from_what_runs_and_costs_less():
+    # The profile takes the service for half as fast again as it is.
+    points = (ProfilePoint(1, sm, 100, 9, 1.5 * ms, 1.5 * ms, 1.5 * ms) for sm, ms in SERVED)
+    model = from_profiles([Profile("odd", "bf16", "graph", CARD, tuple(points))])
+    flat = Trace((0.0,), (80.0,), 300.0)
+    truth = tuple((sm, ms, 0.0, 0.0) for sm, ms in SERVED)
+    load = Load("ns/0", "odd", 1, Slo(30.0, 99), flat, points=truth)
+    base = Context(Scenario((load,), 4, 300.0), 5.0, PolicySettings(), model)
+    learner = Learner(model)
+    before = contenders.run("hybrid", base)["ns/0"]
+    after = simulate(*contenders.learning(learner)(base))["ns/0"]
+    piece_ms = learner.model.predict("odd", H200.product, 1, 8, 100).mean_ms
+    assert model.predict("odd", H200.product, 1, 8, 100).mean_ms == pytest.approx(9.0, rel=0.05)
+    assert piece_ms == pytest.approx(6.0, rel=0.05)
+    assert after.cost_gpu_s < 0.9 * before.cost_gpu_s
+    assert after.violation_rate < 0.01

@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import pytest
+
+from autoscaler.policy.handover import handed_over
+from autoscaler.policy.state import Memory, State
+from kserve_has.latency.table import load_table
+
+from .worlds import SETTINGS, TABLE, piece, replica, service, world
+
+FASTER, SLOWER = load_table(), load_table()
+FASTER.margin, SLOWER.margin = TABLE.margin / 1.1, TABLE.margin * 1.1
+
+
+def factor_after(factor, latest, **fields):
+    own = service(replicas=[replica("a", piece(0b11, 100))], **fields)
+    state = State({own.name: Memory(feedback=factor)})
+    return handed_over(state, world([own]), SETTINGS, TABLE, latest).services[own.name].feedback
+
+
+@pytest.mark.parametrize(
+    ("factor", "latest", "expected"),
+    [
+        pytest.param(0.7, FASTER, (0.75, 0.95), id="caution that is gone is not made up for twice"),
+        pytest.param(0.97, FASTER, (1.0, 1.0), id="and no further than to 1"),
+        pytest.param(1.5, SLOWER, (1.2, 1.4), id="nor boldness"),
+        pytest.param(1.03, SLOWER, (1.0, 1.0), id="and no further than to 1 from above"),
+        pytest.param(0.8, SLOWER, (0.8, 0.8), id="new caution leaves a low factor alone"),
+        pytest.param(1.2, FASTER, (1.2, 1.2), id="new boldness leaves a high factor alone"),
+        pytest.param(0.8, TABLE, (0.8, 0.8), id="the same model changes nothing"),
+    ],
+)
+def test_the_factor_moves_towards_one_by_what_the_model_learnt(factor, latest, expected):
+    low, high = expected
+    assert low <= factor_after(factor, latest) <= high
+
+
+def test_it_moves_by_just_as_much_as_the_capacity():
+    own = service(replicas=[replica("a", piece(0b11, 100))])
+    room = [m.part("resnet50", "NVIDIA H200").predict(1, 16, 100).upper_ms for m in (TABLE, FASTER)]
+    grown = factor_after(0.7, FASTER) / 0.7
+    assert grown > room[0] / room[1]  # shorter services leave more room to wait, too
+    assert handed_over(State(), world([own]), SETTINGS, TABLE, FASTER) == State()
+
+
+def test_without_pieces_or_knowledge_nothing_moves():
+    assert factor_after(0.8, FASTER, served_model="secret") == 0.8
+    bare = service(replicas=[replica("a")])
+    state = State({bare.name: Memory(feedback=0.8)})
+    assert handed_over(state, world([bare]), SETTINGS, TABLE, FASTER) == state
+
+
+def test_all_else_is_kept():
+    own = service(replicas=[replica("a", piece(0b11, 100))])
+    memory = Memory(feedback=0.7, idle_since_s=3.0, cold_start_s=9.0)
+    after = handed_over(State({own.name: memory}), world([own]), SETTINGS, TABLE, FASTER)
+    assert replace(after.services[own.name], feedback=0.7) == memory
