@@ -6,8 +6,9 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.gpu.quota_parts import Child, Pod, difference
+from benchmarks.gpu.quota_parts import CHECK, Child, Pod, difference
 from benchmarks.gpu.quota_stats import more_percent, segments
+from quota_runtime.region import Limits
 
 FLIP_S = 0.5
 PART_S = 5.0  # so long limits change, so long they rest, in turn
@@ -27,8 +28,13 @@ def resize_latency(pod: Pod, child: Child) -> dict[str, Any]:
     time.sleep(0.5)
     took: dict[str, list[float]] = {}
     cost: dict[str, list[float]] = {}
+    moved: dict[str, list[float]] = {}
     for kind, limits in kinds:
-        known = pod.wait(pod.set(**limits), 0.5)
+        before = pod.counters().get("resizes", 0)
+        written = pod.set(**limits)
+        if "groups" in limits and (effect := _until_moved(pod, written, before)) is not None:
+            moved.setdefault(kind, []).append(effect)
+        known = pod.wait(written, 0.5)
         time.sleep(0.02)
         if known is not None:
             took.setdefault(kind, []).append(known)
@@ -37,9 +43,19 @@ def resize_latency(pod: Pod, child: Child) -> dict[str, Any]:
     child.finish(30)
     return {
         "in_force_ms": {kind: _figures(values) for kind, values in took.items()},
+        "next_launch_ms": {kind: _figures(values) for kind, values in moved.items()},
         "sm_first_in_order_ms": took.get("sm first"),
         "launch_path_us": {k: _figures(values) for k, values in cost.items() if k != "quota"},
     }
+
+
+def _until_moved(pod: Pod, written: Limits, resizes: int) -> float | None:
+    """Return ms from the write until the next launch goes to the new partition; None: never."""
+    end = time.monotonic() + (0.01 if CHECK else 0.5)
+    while time.monotonic() < end:
+        if pod.counters().get("resizes", 0) > resizes:
+            return (time.monotonic_ns() - written.written_at_ns) / 1e6
+    return None
 
 
 def _figures(values: list[float]) -> dict[str, float]:

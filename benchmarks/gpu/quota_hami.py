@@ -36,10 +36,11 @@ def shares(processes: Processes, seconds: float) -> list[dict[str, Any]]:
 
 
 def overhead(processes: Processes, rounds: int) -> list[dict[str, Any]]:
-    """Return what it costs at batch 1 where its limit is 100 %."""
+    """Return what it costs at batch 1 where its limit is 100 %, and what MPS costs by itself."""
     if failed := processes.start(["hami"])["failed"]:
         raise PhaseError(str(failed))
-    kinds = {"bare": processes.of("unshared"), "hami": processes.of("hami")}
+    names = {"bare": "unshared", "HAMi-core": "hami", "MPS": "bare"}
+    kinds = {kind: processes.of(name) for kind, name in names.items()}
     rows = [costs(kinds, "resnet50", mode, rounds, []) for mode in ("eager", "graph")]
     processes.end(["hami"])
     return rows

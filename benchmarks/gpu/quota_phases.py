@@ -168,6 +168,6 @@ PHASES: list[Phase] = [
     Phase("fork", 1, ("solo-a", "a"), 15, 0, _fork),
     Phase("50 pod starts", 1, ("a",), 45, 0, _starts),
     Phase("HAMi-core shares", 0, ("plain-a",), 75, 25, _hami_shares),
-    Phase("HAMi-core overhead", 0, ("unshared",), 15, 10, _hami_overhead),
+    Phase("HAMi-core overhead", 0, ("unshared", "bare"), 15, 10, _hami_overhead),
     Phase("kill without MPS", 1, ("solo-a", "solo-b"), 8, 0, _kill),
 ]

@@ -52,10 +52,12 @@ def _shares(name: str, rows: Any) -> Iterator[Row]:
 
 
 def _latency(_name: str, row: Any) -> Iterator[Row]:
-    in_force = {"sm first": 5.0, "sm again": None, "quota": 50.0}
+    moved = {"sm first": 5.0, "sm again": None}
+    in_force = {"sm first": None, "sm again": None, "quota": 50.0}
     on_path = {"sm first": 5000.0, "sm again": 200.0}
     for label, unit, part, bounds in (
-        ("in force", "ms", row["in_force_ms"], in_force),
+        ("next launch goes there", "ms", row["next_launch_ms"], moved),
+        ("in force, old work drained", "ms", row["in_force_ms"], in_force),
         ("launching thread", "us", row["launch_path_us"], on_path),
     ):
         for kind, most in bounds.items():
