@@ -21,6 +21,7 @@ GPU_MEMORY: Final = PREFIX + "gpu-memory"  # cap per replica: "4Gi"
 MIN_SM_PARTITION: Final = PREFIX + "min-sm-partition"  # SMs, default one group
 MAX_SM_PARTITION: Final = PREFIX + "max-sm-partition"  # SMs, default the whole GPU
 ISOLATION: Final = PREFIX + "isolation"  # "shared" (default) or "exclusive"
+BURST: Final = PREFIX + "burst"  # "true": beyond the quota, use what no other replica wants
 PRIORITY: Final = PREFIX + "priority"  # 0..1000, default 100; the lower degrades first
 
 USER_ANNOTATIONS: Final = (
@@ -33,6 +34,7 @@ USER_ANNOTATIONS: Final = (
     MIN_SM_PARTITION,
     MAX_SM_PARTITION,
     ISOLATION,
+    BURST,
     PRIORITY,
 )
 
@@ -81,6 +83,9 @@ ENV_QUOTA_DIR: Final = "KSERVE_HAS_DIR"
 ENV_MPS_PIPES: Final = "CUDA_MPS_PIPE_DIRECTORY"
 MPS_VOLUME: Final = "kserve-has-mps"  # the node's folder of the MPS daemon's sockets
 MPS_DIR: Final = "/run/kserve-has-mps"  # where that volume is mounted
+ENV_LEASES: Final = "KSERVE_HAS_LEASES"  # folder of the lease files, one per GPU of the node
+LEASES_VOLUME: Final = "kserve-has-leases"  # the node's folder of them
+LEASES_DIR: Final = "/run/kserve-has-leases"  # where that volume is mounted
 ENV_EMULATOR_DIR: Final = "KSERVE_HAS_EMULATED_GPUS"  # folder of the emulated GPUs of a node
 SIDECAR_PORT: Final = 9402  # /metrics, /healthz of the sidecar
 

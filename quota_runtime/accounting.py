@@ -19,6 +19,10 @@ COUNTERS: Final = (
     "memory_refused",
     "resizes",
     "faults",
+    "leases",
+    "lease_wait_ns",
+    "borrowed_ns",
+    "lease_faults",
 )
 
 

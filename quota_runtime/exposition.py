@@ -22,6 +22,10 @@ COUNTERS: Final[Mapping[str, tuple[str, float, str]]] = {
     "memory_refused": ("memory_refused", 1, "Allocations answered with out-of-memory"),
     "resizes": ("resizes", 1, "SM partition changes made"),
     "faults": ("limit_faults", 1, "Limit blocks that a process could not read"),
+    "leases": ("leases", 1, "Turns taken on SMs that others share"),
+    "lease_wait_ns": ("lease_wait_seconds", _NS, "Host time with budget, waiting for other pods"),
+    "borrowed_ns": ("borrowed_gpu_seconds", _NS, "GPU time beyond the quota that nobody wanted"),
+    "lease_faults": ("lease_faults", 1, "Lease files that a process could not use"),
 }
 GAUGES: Final[Mapping[str, tuple[str, float, str]]] = {
     "memory_bytes": ("memory_bytes", 1, "Device memory charged"),

@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = read_settings(options.config)
         if options.mps_pipes is not None:
             settings = dataclasses.replace(settings, mps_pipes=options.mps_pipes)
+        if options.leases is not None:
+            settings = dataclasses.replace(settings, leases=options.leases)
         asyncio.run(_run(options, host, port, settings))
     except HasError as error:
         print(f"kserve-has-webhook: {error}", file=sys.stderr)
@@ -65,6 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--mps-pipes",
         metavar="FOLDER",
         help="of the MPS daemon's sockets on the nodes; overrides the setting mps_pipes",
+    )
+    parser.add_argument(
+        "--leases",
+        metavar="FOLDER",
+        help="of the lease files on the nodes; overrides the setting leases",
     )
     parser.add_argument(
         "--tls-dir",

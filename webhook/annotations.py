@@ -78,6 +78,12 @@ def _isolation(text: str) -> str:
     return text
 
 
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
 def _whole(low: int, high: int) -> Callable[[str], int]:
     return lambda text: parse_whole(text, low, high)
 
@@ -142,6 +148,14 @@ RULES: Final[Mapping[str, Rule]] = {
         _isolation,
         "shared",
         "exclusive keeps the replica out of the fault domain that replicas under MPS share.",
+    ),
+    contract.BURST: Rule(
+        "true or false",
+        "true",
+        _flag,
+        "false",
+        "true lets a replica use, beyond its quota, GPU time that no other replica wants; it is then "
+        "faster than asked for, and never slower than without.",
     ),
     contract.PRIORITY: Rule(
         "a whole number in 0..1000",

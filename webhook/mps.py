@@ -21,7 +21,7 @@ EXCLUSIVE: Final = "exclusive"
 
 def wanted(pod: JsonObject, settings: WebhookSettings) -> bool:
     """Whether the processes of a pod are to be clients of the daemon."""
-    return bool(settings.mps_pipes) and not _is_exclusive(pod)
+    return bool(settings.mps_pipes) and not is_exclusive(pod)
 
 
 def variable() -> JsonObject:
@@ -47,7 +47,7 @@ def is_client(container: Mapping[str, Any]) -> bool:
 
 def problems(pod: JsonObject, container: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence per variable of the model's container that cannot be kept in a pod."""
-    yield from _wrong(f"of {contract.KSERVE_CONTAINER}", container, _is_exclusive(pod))
+    yield from _wrong(f"of {contract.KSERVE_CONTAINER}", container, is_exclusive(pod))
 
 
 def service_problems(
@@ -79,5 +79,6 @@ def _wrong(where: str, container: Mapping[str, Any], exclusive: bool) -> Iterato
         )
 
 
-def _is_exclusive(pod: JsonObject) -> bool:
+def is_exclusive(pod: JsonObject) -> bool:
+    """Whether a pod asked to share no fault domain with others."""
     return annotations_of(pod).get(contract.ISOLATION) == EXCLUSIVE

@@ -14,7 +14,7 @@ from kserve_has.config.webhook import WebhookSettings
 from kserve_has.errors import AnnotationError
 from kserve_has.kube import JsonObject, annotations_of
 
-from . import mps
+from . import leases, mps
 from .annotations import MACHINE_ANNOTATIONS
 from .gpu_requests import without_whole_gpu
 from .sidecar import sidecar_container
@@ -51,6 +51,10 @@ def inject(pod: JsonObject, settings: WebhookSettings) -> JsonObject:
         _put(_served(spec)["env"], mps.variable())
         _put(_served(spec)["volumeMounts"], mps.mount())
         _put(spec["volumes"], mps.volume(settings))
+    if leases.wanted(result, settings):
+        _put(_served(spec)["env"], leases.variable())
+        _put(_served(spec)["volumeMounts"], leases.mount())
+        _put(spec["volumes"], leases.volume(settings))
     _put(spec.setdefault("initContainers", []), sidecar_container(settings))
     _hold_until_placed(spec)
     if settings.runtime_class:
@@ -65,14 +69,16 @@ def _is_injected(pod: JsonObject, settings: WebhookSettings) -> bool:
         "volumes": contract.QUOTA_VOLUME,
         "schedulingGates": contract.SCHEDULING_GATE,
     }
-    under_mps = mps.wanted(pod, settings)
+    under_mps, leased = mps.wanted(pod, settings), leases.wanted(pod, settings)
     annotations = annotations_of(pod)
     return (
         annotations.get(contract.INJECTED) == INJECTED_VERSION
         and not any(key in annotations for key in MACHINE_ANNOTATIONS if key != contract.INJECTED)
         and all(_holds(spec.get(field) or [], name) for field, name in held.items())
         and all(
-            _preloads(container) and (mps.is_client(container) or not under_mps)
+            _preloads(container)
+            and (mps.is_client(container) or not under_mps)
+            and (leases.is_given(container) or not leased)
             for container in spec["containers"]
             if container["name"] == contract.KSERVE_CONTAINER
         )

@@ -273,6 +273,7 @@ def _service(
         max_sm=whole(contract.MAX_SM_PARTITION, largest, 1, 10_000),
         priority=whole(contract.PRIORITY, 100, 0, 1000),
         exclusive=notes.get(contract.ISOLATION) == "exclusive",
+        bursts=notes.get(contract.BURST) == "true",
         scale=scale,
         replicas=replicas,
         traffic=traffic,

@@ -108,6 +108,7 @@ def _learn(desk: Desk, view: View) -> None:
         desk.now_s - short_at_s < _LATENCY_WINDOW_S,
         desk.now_s - memory.learnt_at_s,
         desk.settings,
+        bursts=view.service.bursts,
     )
     view.memory = replace(memory, feedback=feedback, learnt_at_s=desk.now_s, short_at_s=short_at_s)
 

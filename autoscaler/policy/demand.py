@@ -187,12 +187,15 @@ def learn(
     blameless: bool,
     span_s: float,
     settings: PolicySettings,
+    *,
+    bursts: bool = False,
 ) -> float:
     """Return the next feedback factor after ``span_s`` seconds.
 
     Slowly, it steers the violations to the share of the allowed ones that is aimed at, upward and
     downward. Fast, it rises while the objective is clearly missed although the replicas held the
     demanded capacity (``blameless`` is False while they did not): the latency model is wrong then.
+    Time that replicas borrow (``bursts``) is not theirs to rely on: it never lowers the demand.
     """
     if traffic.answered_rps <= 0:
         return feedback
@@ -202,7 +205,8 @@ def learn(
     if spent > 1.0 and late >= 3.0 and not blameless:
         step = max(step, settings.correction_gain * min(spent - 1.0, 1.0))
     after = feedback + step * min(span_s, 5.0)
-    return min(settings.feedback_limit, max(settings.feedback_floor, after))
+    floor = 1.0 if bursts else settings.feedback_floor
+    return min(settings.feedback_limit, max(floor, after))
 
 
 def is_known(traffic: Traffic, settings: PolicySettings) -> bool:

@@ -81,6 +81,7 @@ class Service:
         scale: replicas the Deployment asks for now.
         replicas: its pods.
         traffic: what the gateway saw.
+        bursts: its replicas may use, beyond their quota, time that no other wants.
 
     """
 
@@ -99,6 +100,7 @@ class Service:
     scale: int
     replicas: tuple[Replica, ...]
     traffic: Traffic
+    bursts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,14 @@ class AgentSettings:
         why="GPU time in flight beyond the budget: hides the launch latency, and a pod can "
         "overrun its turn by no more",
     )
+    lease_slice_ms: float = setting(
+        8.0,
+        unit="ms",
+        low=0.1,
+        high=1000,
+        why="a replica that others wait for keeps its SMs so long: a few times what is in flight, so "
+        "that little is lost where turns meet, and a fraction of the quota window",
+    )
     ack_poll_ms: float = setting(
         5.0,
         unit="ms",

@@ -47,6 +47,11 @@ class WebhookSettings:
         why="folder of the MPS daemon's sockets on the nodes; empty: pods are not sent to MPS. "
         "A folder of the node in a pod needs a namespace of the privileged pod security level",
     )
+    leases: str = setting(
+        "",
+        why="folder of the lease files on the nodes, on a tmpfs; empty: pods that share SMs keep to "
+        "places in the quota window. Needs the same namespaces as mps_pipes",
+    )
     leaf_days: int = setting(
         90, unit="d", low=1, high=825, why="renewed at two thirds, so a month may be slept through"
     )

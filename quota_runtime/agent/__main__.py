@@ -66,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         help="off: pods take turns on whole GPUs; adopt: use the MPS daemon that somebody else "
         "runs; manage: start one where none answers. Default %(default)s",
     )
+    parser.add_argument(
+        "--leases",
+        type=Path,
+        metavar="DIR",
+        help="of the lease files through which pods that share SMs take turns, on a tmpfs that pods "
+        "have as well; default: none, pods keep to places in the quota window",
+    )
     parser.add_argument("--config", type=Path, help="settings as YAML")
     return parser
 
@@ -95,7 +102,7 @@ async def _run(options: argparse.Namespace, settings: AgentSettings) -> None:
     async with KubeClient(options.kubeconfig, user_agent="kserve-has-agent") as client:
         guard = _guard(options, settings)
         root = options.kubelet_root.resolve()
-        loop = AgentLoop(client, options.node, root, settings, guard=guard)
+        loop = AgentLoop(client, options.node, root, settings, guard=guard, leases=options.leases)
         AgentMetrics(loop.keeper, registry, guard)
         async with serving(options.listen, registry, loop.unhealthy, loop.unready):
             await loop.run()

@@ -5,7 +5,9 @@ No API server: a step takes the pods and the time and returns what to acknowledg
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from ..accounting import live
 from .arrange import Apply, Holding, Refuse, Wait, arrange, turns
 from .backend import Name, in_time, of_pod
 from .inventory import NodeGpu
+from .leases import NO_LEASE, Claim, Lease, LeaseFiles, leases
 from .replica import Identity, Replica, limits_of, same
 from .wanted import (
     Wanted,
@@ -30,6 +33,7 @@ from .wanted import (
     acknowledgement,
     is_exclusive,
     is_placed,
+    may_burst,
     parse_wanted,
 )
 
@@ -73,6 +77,7 @@ class Keeper:
         kubelet_root: Path,
         settings: AgentSettings,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        lease_files: LeaseFiles | None = None,
     ) -> None:
         self.gpus: Mapping[str, NodeGpu] = {}
         self.replicas: dict[str, Replica] = {}
@@ -80,6 +85,7 @@ class Keeper:
         self._root = kubelet_root
         self._settings = settings
         self._clock_ns = clock_ns
+        self._lease_files = lease_files or LeaseFiles(None)
         self._owed: dict[str, Acknowledgement] = {}
         self._pods: dict[str, JsonObject] = {}
         self._accounted_ns: int | None = None
@@ -174,6 +180,7 @@ class Keeper:
     def _take(self, replica: Replica, pod: JsonObject, now: Now) -> None:
         """Note what a pod's annotations ask for, and whether it is about to be killed."""
         replica.exclusive = is_exclusive(annotations_of(pod))
+        replica.burst = may_burst(annotations_of(pod))
         replica.killed_at_s = _killed_at_s(pod)
         replica.quiesced = replica.quiesced or self._ends_within(
             replica, self._settings.quiesce_before_s
@@ -296,9 +303,10 @@ class Keeper:
             {uid: r.written.phase_ns for uid, r in members.items() if r.written is not None},
             window_ns,
         )
+        held = self._leases(gpu, members, final)
         changed = False
         for uid, wanted in final.items():
-            replica = members[uid]
+            replica, lease = members[uid], held.get(uid, NO_LEASE)
             limits = limits_of(
                 wanted,
                 gpu.geometry,
@@ -307,6 +315,9 @@ class Keeper:
                 phase_ns=phases[uid],
                 enforce_sm=spatial[uid],
                 quiesce=replica.quiesced,
+                burst=replica.burst,
+                lease=lease,
+                lease_slice_ns=int(self._settings.lease_slice_ms * 1e6),
             )
             if (same(replica.written, limits) and not replica.lost()) or not replica.present():
                 continue
@@ -318,6 +329,24 @@ class Keeper:
             except AgentError as error:
                 replica.problem = str(error)
         return changed
+
+    def _leases(
+        self, gpu: NodeGpu, members: Mapping[str, Replica], final: Mapping[str, Wanted]
+    ) -> Mapping[str, Lease]:
+        """Return the leases of pods that share a GPU under MPS; the others have turns alone."""
+        sharing = {
+            uid: replica
+            for uid, replica in members.items()
+            if of_pod(gpu.backend.name, replica.exclusive) != "B"
+            if uid in final or replica.written is not None
+        }
+        if not sharing or not self._lease_files.ready(gpu.uuid):
+            return {}
+        found = leases(
+            {uid: _claim(replica, gpu, final.get(uid)) for uid, replica in sharing.items()}
+        )
+        self._lease_files.use(gpu.uuid, (lease.slot for lease in found.values()))
+        return found
 
 
 def identity_of(pod: JsonObject) -> Identity:
@@ -334,6 +363,17 @@ def _holding(uid: str, replica: Replica, gpu: NodeGpu, now_ns: int) -> Holding:
     waits_s = 0.0 if since_ns is None else (now_ns - since_ns) / 1e9
     lingering = replica.lingering
     return Holding(uid, wanted.allocation, replica.held(gpu.geometry), lingering, waits_s)
+
+
+def _claim(replica: Replica, gpu: NodeGpu, wanted: Wanted | None) -> Claim:
+    """Return what a pod may have work on, now or once its limits are written."""
+    slot = replica.written.lease_slot if replica.written else 0
+    if gpu.backend.name != "A":
+        return Claim(gpu.geometry.all_groups, slot)  # no partition is enforced
+    pieces = [piece.sm_groups for piece in replica.lingering]
+    pieces += [replica.written.sm_groups] if replica.written else []
+    pieces += [wanted.allocation.sm_groups] if wanted else []
+    return Claim(functools.reduce(operator.or_, pieces, 0), slot)
 
 
 def _in_turns(allocation: Allocation, gpu: NodeGpu) -> Allocation:

@@ -20,6 +20,7 @@ from .backend import MpsState
 from .events import EventWriter, Note
 from .inventory import NodeGpu, annotation, discover, label
 from .keeper import Acknowledgement, Keeper, Now
+from .leases import LeaseFiles
 from .mps.guard import Guard, Victim
 from .trouble import MPS_FAULT, Teller, Trouble, troubles
 
@@ -41,8 +42,9 @@ class AgentLoop:
         settings: AgentSettings,
         look: Callable[[MpsState | None], dict[str, NodeGpu]] = discover,
         guard: Guard | None = None,
+        leases: Path | None = None,
     ) -> None:
-        self.keeper = Keeper(root, settings)
+        self.keeper = Keeper(root, settings, lease_files=LeaseFiles(leases))
         self.guard = guard
         self._client = client
         self._node = node

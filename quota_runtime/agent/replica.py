@@ -14,6 +14,8 @@ from kserve_has.gpu import GpuGeometry
 
 from ..accounting import Account, in_force_since, live
 from ..region import (
+    DEFAULT_LEASE_SLICE_NS,
+    FLAG_BURST,
     FLAG_MEMORY,
     FLAG_QUIESCE,
     FLAG_SM,
@@ -27,6 +29,7 @@ from ..region import (
     read_usage,
 )
 from .backend import from_time, in_time
+from .leases import NO_LEASE, Lease
 from .trouble import Signs, UngatedShare
 from .wanted import Wanted
 
@@ -54,6 +57,7 @@ class Replica:
         pending: whether what is written is not yet acknowledged by the processes.
         waits_since_ns: since when ``wanted`` waits for others to let go.
         exclusive: stays out of MPS, and so out of the fault domain of other pods.
+        burst: may use time beyond its quota that nobody else wants.
         killed_at_s: when kubelet will kill the pod, in seconds since the epoch; None: not soon.
         quiesced: no more launches, the pod is about to be killed.
         terminated: what it still had on the GPU has been ordered off it.
@@ -74,6 +78,7 @@ class Replica:
     pending: bool = False
     waits_since_ns: int | None = None
     exclusive: bool = False
+    burst: bool = False
     killed_at_s: float | None = None
     quiesced: bool = False
     terminated: bool = False
@@ -223,11 +228,15 @@ def limits_of(
     phase_ns: int,
     enforce_sm: bool,
     quiesce: bool,
+    burst: bool = False,
+    lease: Lease = NO_LEASE,
+    lease_slice_ns: int = DEFAULT_LEASE_SLICE_NS,
 ) -> Limits:
     """Return the limit block of an allocation; without partitions its area is given as time."""
     flags = FLAG_TIME | FLAG_MEMORY
     flags |= FLAG_SM if enforce_sm else 0
     flags |= FLAG_QUIESCE if quiesce else 0
+    flags |= FLAG_BURST if burst else 0
     allocation = wanted.allocation
     return Limits(
         epoch=wanted.epoch,
@@ -240,6 +249,9 @@ def limits_of(
         window_ns=window_ns,
         max_outstanding_ns=max_outstanding_ns,
         phase_ns=phase_ns,
+        lease_slot=lease.slot,
+        lease_conflicts=lease.conflicts,
+        lease_slice_ns=lease_slice_ns,
     )
 
 

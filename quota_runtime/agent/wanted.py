@@ -78,6 +78,11 @@ def is_exclusive(annotations: Mapping[str, str]) -> bool:
     return annotations.get(contract.ISOLATION) == "exclusive"
 
 
+def may_burst(annotations: Mapping[str, str]) -> bool:
+    """Whether the pod may use, beyond its quota, time that no other pod wants."""
+    return annotations.get(contract.BURST) == "true"
+
+
 def acknowledgement(wanted: Wanted, backend: str, at_s: float) -> str:
     """Return the value of the annotation that says what is in force since ``at_s`` (epoch)."""
     at = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds")

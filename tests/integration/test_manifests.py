@@ -124,6 +124,10 @@ def test_the_mps_component_adds_a_daemon_and_tells_agent_and_webhook_of_it(kserv
     assert pods["kserve-has-agent"]["hostPID"]
     assert pods["kserve-has-mps"]["hostPID"]
     assert "--mps-pipes=/run/kserve-has-mps" in webhook["args"]
+    for container in (agent, webhook):
+        assert f"--leases={contract.LEASES_DIR}" in container["args"]
+    writable = {m["mountPath"] for m in agent["volumeMounts"] if not m.get("readOnly")}
+    assert contract.LEASES_DIR in writable
     for container in (agent, daemon):
         places = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
         assert (contract.MPS_DIR, str(LOGS)) == (places["pipes"], places["logs"])

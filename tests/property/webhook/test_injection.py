@@ -13,14 +13,17 @@ from webhook.inference_service import check_inference_service, default_inference
 from webhook.json_patch import json_patch
 from webhook.pod import inject
 
-SETTINGS = WebhookSettings(runtime_class="nvidia", mps_pipes="/run/node-mps")
+SETTINGS = WebhookSettings(
+    runtime_class="nvidia", mps_pipes="/run/node-mps", leases="/run/node-leases"
+)
 OUR_VARIABLES = {
     contract.ENV_PRELOAD,
     contract.ENV_QUOTA_DIR,
     contract.ENV_VISIBLE_DEVICES,
     contract.ENV_MPS_PIPES,
+    contract.ENV_LEASES,
 }
-OUR_VOLUMES = {contract.QUOTA_VOLUME, contract.MPS_VOLUME}
+OUR_VOLUMES = {contract.QUOTA_VOLUME, contract.MPS_VOLUME, contract.LEASES_VOLUME}
 
 names = st.text("abc-~/", min_size=1, max_size=6)
 scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab~/", max_size=3)

@@ -10,6 +10,7 @@ from quota_runtime import region
 from quota_runtime.agent.backend import Backend
 from quota_runtime.agent.inventory import NodeGpu
 from quota_runtime.agent.keeper import Keeper, Now
+from quota_runtime.agent.leases import LeaseFiles
 
 TOY = GpuGeometry("toy", sm_count=36, sm_group_size=8, memory_bytes=1000)
 GPU = NodeGpu("GPU-a", TOY, Backend("A", "of a test"))
@@ -45,10 +46,12 @@ class Bench:
         self.pods = {}
         self.slots = {}
         self.resizes = []
+        self.leases = None
         self.restart_agent()
 
     def restart_agent(self, gpu=GPU):
-        self.keeper = Keeper(self.root, AgentSettings(), lambda: self.ns)
+        files = LeaseFiles(self.leases)
+        self.keeper = Keeper(self.root, AgentSettings(), lambda: self.ns, files)
         self.keeper.gpus = {gpu.uuid: gpu}
         self.keeper.on_resize = self.resizes.append
 

@@ -52,6 +52,7 @@ def test_a_service_carries_what_its_annotations_and_its_predictor_say(make):
             contract.MAX_SM_PARTITION: "64",
             contract.PRIORITY: "7",
             contract.ISOLATION: "exclusive",
+            contract.BURST: "true",
         },
     )
     assert service.slo == Slo(100.0, 99)
@@ -60,6 +61,7 @@ def test_a_service_carries_what_its_annotations_and_its_predictor_say(make):
     assert (service.min_sm, service.max_sm, service.priority) == (16, 64, 7)
     assert (service.min_replicas, service.max_replicas, service.scale) == (1, 3, 1)
     assert service.exclusive
+    assert service.bursts
 
 
 def test_what_annotations_leave_open_gets_the_documented_defaults(make):
@@ -69,6 +71,7 @@ def test_what_annotations_leave_open_gets_the_documented_defaults(make):
     assert (service.min_sm, service.max_sm) == (1, 132)
     assert service.memory_bytes == ControllerSettings().default_memory_bytes
     assert not service.exclusive
+    assert not service.bursts
 
 
 def test_a_service_is_left_alone_until_kserve_has_made_its_deployment(make):

@@ -110,9 +110,9 @@ def test_traffic_is_known_while_it_is_fresh(age_s, rates, known):
     assert known is demand.is_known(traffic(rates, age_s=age_s), SETTINGS)
 
 
-def next_factor(late, *, feedback=1.0, blameless=False, answered=100.0, span_s=1.0):
+def next_factor(late, *, feedback=1.0, blameless=False, answered=100.0, span_s=1.0, bursts=False):
     seen = traffic((100.0,), late=late, answered=answered)
-    return learn(seen, 0.01, feedback, blameless, span_s, SETTINGS)
+    return learn(seen, 0.01, feedback, blameless, span_s, SETTINGS, bursts=bursts)
 
 
 def test_clear_misses_with_the_capacity_in_force_raise_the_demand_fast():
@@ -132,6 +132,12 @@ def test_a_quiet_hour_uses_the_whole_range_downward_and_no_more():
     for _ in range(3600):
         factor = next_factor(0.0, feedback=factor)
     assert SETTINGS.feedback_floor == factor
+
+
+def test_borrowed_time_never_lowers_the_demand_and_misses_still_raise_it():
+    assert next_factor(0.0, bursts=True) == 1.0
+    assert next_factor(0.0, feedback=1.2, bursts=True) < 1.2
+    assert next_factor(0.5, bursts=True) == next_factor(0.5) > 1.0
 
 
 def test_the_feedback_is_bounded_above_and_unmoved_without_answers():

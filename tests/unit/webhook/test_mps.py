@@ -103,7 +103,10 @@ def test_a_service_is_refused_for_what_its_pods_would_be(predictor, where, isola
     assert f"{name} in {where} " in problem
 
 
-def test_the_option_overrides_the_setting(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "option"), [("mps_pipes", "--mps-pipes"), ("leases", "--leases")]
+)
+def test_the_option_overrides_the_setting(setting, option, monkeypatch, tmp_path):
     seen = []
 
     async def record(options, host, port, settings):
@@ -111,8 +114,8 @@ def test_the_option_overrides_the_setting(monkeypatch, tmp_path):
 
     monkeypatch.setattr(program, "_run", record)
     config = tmp_path / "webhook.yaml"
-    config.write_text("mps_pipes: /from/file\n")
+    config.write_text(f"{setting}: /from/file\n")
     assert 0 == program.main(["--config", str(config)])
-    assert 0 == program.main(["--config", str(config), "--mps-pipes", "/from/option"])
-    assert ["/from/file", "/from/option"] == [settings.mps_pipes for settings in seen]
-    assert dataclasses.replace(seen[0], mps_pipes="") == WebhookSettings()
+    assert 0 == program.main(["--config", str(config), option, "/from/option"])
+    assert ["/from/file", "/from/option"] == [getattr(settings, setting) for settings in seen]
+    assert dataclasses.replace(seen[0], **{setting: ""}) == WebhookSettings()
