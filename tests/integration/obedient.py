@@ -27,7 +27,8 @@ def main(delay_s: float) -> None:
         mapped = mmap.mmap(file.fileno(), region.USAGE_SIZE)
     header = region.RawUsageHeader.from_buffer(mapped)
     slot = region.RawUsageSlot.from_buffer(mapped, 64)
-    header.abi_version, header.slots, header.magic = 1, region.USAGE_SLOTS, region.USAGE_MAGIC
+    header.abi_version, header.slots = region.ABI_VERSION, region.USAGE_SLOTS
+    header.magic = region.USAGE_MAGIC
     slot.pid, slot.start_time, slot.state = os.getpid(), 1, region.SLOT_LIVE
     while True:
         limits = region.read_limits(folder / contract.LIMITS_FILE)
