@@ -1,10 +1,10 @@
 """What the quota library does on a real GPU: shares, resizes, overhead, counts, neighbours.
 
 Every phase is bounded and on its own: one that fails is noted and the next begins. Results are
-written after each. Two GPUs halve the time, each with a shard of the phases and a file::
+written after each. ``quota_run.sh`` does them all, in parts, on one GPU or two at once::
 
     make -C quota_runtime OUT=build
-    for i in 0 1; do python benchmarks/gpu/quota_h200.py --out DIR --gpu $i --shard $i & done; wait
+    bash benchmarks/gpu/quota_run.sh two-1 DIR && bash benchmarks/gpu/quota_run.sh two-2 DIR
     python benchmarks/gpu/quota_pages.py DIR/*.json --out docs/results
 
 ``--plan`` names the phases with their seconds. ``--check`` runs the same phases on the CPU without
@@ -95,17 +95,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="of the time of each phase")
     parser.add_argument("--sm-count", type=int, default=132)
     parser.add_argument("--gpu", type=int, default=0)
-    parser.add_argument(
-        "--shard",
-        type=int,
-        choices=(0, 1, 2),
-        help="of the phases; 2: what leases do beside shares",
-    )
     parser.add_argument("--only", nargs="*", help="how phases begin, with =SCALE")
     parser.add_argument("--plan", action="store_true", help="name phases and seconds, run nothing")
     parser.add_argument("--check", action="store_true", help="a dry run on the CPU")
     args = parser.parse_args()
-    args.name = args.name or f"{args.shard or 0}"
+    args.name = args.name or f"{args.gpu}"
     if args.check:
         args.scale = min(args.scale, 0.02)
     return args
@@ -113,9 +107,7 @@ def arguments() -> argparse.Namespace:
 
 def chosen(args: argparse.Namespace) -> list[Phase]:
     """Return the phases that are asked for, in the order asked; note a scale of their own."""
-    phases = [p for p in PHASES if args.shard is None or p.shard == args.shard]
-    if not args.hami and not args.check:
-        phases = [p for p in phases if "HAMi" not in p.name]
+    phases = list(PHASES)
     args.scales = {}
     if args.only is None:
         return phases
@@ -123,20 +115,28 @@ def chosen(args: argparse.Namespace) -> list[Phase]:
     for wanted in args.only:
         begin, _, scale = wanted.partition("=")
         found = [p for p in phases if p.name.startswith(begin) and p not in result]
+        if not found:
+            names = ", ".join(p.name for p in phases)
+            raise SystemExit(f"--only {begin}: expected the beginning of one of {names}")
         if scale and not args.check:
             args.scales |= {p.name: float(scale) for p in found}
         result += found
     return result
 
 
+def without_others(phases: list[Phase], args: argparse.Namespace) -> list[Phase]:
+    """Leave out the phases of a library that is not there."""
+    return [p for p in phases if args.hami or args.check or "HAMi" not in p.name]
+
+
 def main() -> None:
     """Run everything and write JSON."""
     args = arguments()
-    phases = chosen(args)
+    phases = without_others(chosen(args), args)
     if args.plan:
         planned = {p: p.seconds(args.scales.get(p.name, args.scale)) for p in phases}
         for phase, seconds in planned.items():
-            print(f"{phase.name:30} shard {phase.shard} {seconds:6.0f} s")
+            print(f"{phase.name:30} {seconds:6.0f} s")
         print(f"{sum(planned.values()):.0f} s and the start")
         return
     args.out.mkdir(parents=True, exist_ok=True)

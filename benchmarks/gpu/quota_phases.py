@@ -1,4 +1,4 @@
-"""The phases of the GPU benchmark: what each needs, how long it takes, which half it is in."""
+"""The phases of the GPU benchmark: what each needs and how long it takes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ VICTIMS = ("resnet50", "decoder")
 
 @dataclass(frozen=True)
 class Phase:
-    """One part of the run: processes it needs, seconds it takes, and the shard it belongs to."""
+    """One part of the run: processes it needs and seconds it takes."""
 
     name: str
-    shard: int
     needs: tuple[str, ...]
     fixed_s: float
     scaled_s: float
@@ -38,8 +37,8 @@ class Phase:
         return self.fixed_s + self.scaled_s * scale
 
 
-def _of_mode(mode: str, shard: int) -> list[Phase]:
-    """Return the phases that are done eagerly in one half and with graphs in the other."""
+def _of_mode(mode: str) -> list[Phase]:
+    """Return the phases that are done both eagerly and with graphs."""
     pods, solo = ("a", "b"), ("solo-a", "solo-b")
     plain, percent = ("plain-a", "plain-b"), ("percent-a", "percent-b")
     bare, limited = (tuple(f"{n}-{i}" for i in range(ALIKE)) for n in ("bare", "limited"))
@@ -76,19 +75,19 @@ def _of_mode(mode: str, shard: int) -> list[Phase]:
         return shares.plain_shares(p.of(*percent), mode, 8 * scale, [0.3, 0.7], whole)
 
     return [
-        Phase(f"two pods {mode}", shard, pods, 6, 205, two_pods(pods, 60)),
-        Phase(f"live resize {mode}", shard, pods, 4, 308, live),
-        Phase(f"overhead {mode}", shard, bare + limited, 15, 85, costs),
-        Phase(f"area {mode}", shard, pods, 20, 140, area),
-        Phase(f"victim {mode}", shard, pods, 5, 56, victim),
-        Phase(f"quota alone {mode}", shard, pods[:1], 3, 20, alone),
-        Phase(f"two pods without MPS {mode}", shard, solo, 6, 40, two_pods(solo, 6)),
-        Phase(f"plain time slicing {mode}", shard, plain, 3, 9, sliced),
-        Phase(f"MPS percentage {mode}", shard, (*percent, "bare"), 3, 9, by_percent),
+        Phase(f"two pods {mode}", pods, 6, 205, two_pods(pods, 60)),
+        Phase(f"live resize {mode}", pods, 4, 308, live),
+        Phase(f"overhead {mode}", bare + limited, 15, 85, costs),
+        Phase(f"area {mode}", pods, 20, 140, area),
+        Phase(f"victim {mode}", pods, 5, 56, victim),
+        Phase(f"quota alone {mode}", pods[:1], 3, 20, alone),
+        Phase(f"two pods without MPS {mode}", solo, 6, 40, two_pods(solo, 6)),
+        Phase(f"plain time slicing {mode}", plain, 3, 9, sliced),
+        Phase(f"MPS percentage {mode}", (*percent, "bare"), 3, 9, by_percent),
     ]
 
 
-def _of_leases(mode: str, shard: int) -> list[Phase]:
+def _of_leases(mode: str) -> list[Phase]:
     """Return what is told beside the shares: the turns of old, and lent time."""
     pods = ("a", "b")
 
@@ -100,8 +99,8 @@ def _of_leases(mode: str, shard: int) -> list[Phase]:
         return leases.borrowing(p.pods_of(*pods), p.of(*pods), mode, 5 * scale)
 
     return [
-        Phase(f"in turns {mode}", shard, pods, 8, 45, in_turns),
-        Phase(f"borrowing {mode}", shard, pods, 20, 15, borrowing),
+        Phase(f"in turns {mode}", pods, 8, 45, in_turns),
+        Phase(f"borrowing {mode}", pods, 20, 15, borrowing),
     ]
 
 
@@ -157,17 +156,17 @@ def _hami_overhead(p: Processes, scale: float) -> Any:
 
 
 PHASES: list[Phase] = [
-    Phase("resize latency", 0, ("new",), 10, 0, _latency),
-    *_of_mode("eager", 0),
-    *_of_mode("graph", 1),
-    *_of_leases("eager", 2),
-    *_of_leases("graph", 2),
-    Phase("memory", 1, ("a",), 4, 0, _memory),
-    Phase("launches", 1, ("solo-a", "compiled"), 50, 0, _launches),
-    Phase("stop", 1, ("solo-a", "solo-b", "a", "b"), 20, 0, _stop),
-    Phase("fork", 1, ("solo-a", "a"), 15, 0, _fork),
-    Phase("50 pod starts", 1, ("a",), 45, 0, _starts),
-    Phase("HAMi-core shares", 0, ("plain-a",), 75, 25, _hami_shares),
-    Phase("HAMi-core overhead", 0, ("unshared", "bare"), 15, 10, _hami_overhead),
-    Phase("kill without MPS", 1, ("solo-a", "solo-b"), 8, 0, _kill),
+    Phase("resize latency", ("new",), 10, 0, _latency),
+    *_of_mode("eager"),
+    *_of_mode("graph"),
+    *_of_leases("eager"),
+    *_of_leases("graph"),
+    Phase("memory", ("a",), 4, 0, _memory),
+    Phase("launches", ("solo-a", "compiled"), 50, 0, _launches),
+    Phase("stop", ("solo-a", "solo-b", "a", "b"), 20, 0, _stop),
+    Phase("fork", ("solo-a", "a"), 15, 0, _fork),
+    Phase("50 pod starts", ("a",), 45, 0, _starts),
+    Phase("HAMi-core shares", ("plain-a",), 75, 25, _hami_shares),
+    Phase("HAMi-core overhead", ("unshared", "bare"), 15, 10, _hami_overhead),
+    Phase("kill without MPS", ("solo-a", "solo-b"), 8, 0, _kill),
 ]
