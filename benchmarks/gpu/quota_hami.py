@@ -1,7 +1,7 @@
 """The same shares and rounds under HAMi-core, which is built and kept outside this repository.
 
 It finds out a process's number on the host by looking which one is new on the GPU, so its
-processes start one after another.
+processes start one after another. It knows GPUs by index alone: they work on the first one.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Processes:
         self._leases = folder / "leases"
         self._leases.mkdir(exist_ok=True)
         LeaseFile(self._leases, GPU).close()
-        self._gpu = {} if args.check else {"CUDA_VISIBLE_DEVICES": _uuid(args.gpu)}
+        self._gpu = {} if args.check else {"CUDA_VISIBLE_DEVICES": _uuids()[args.gpu]}
         self.clock = Clock(self._gpu.get("CUDA_VISIBLE_DEVICES"))
 
     def start(self, names: Iterable[str]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Processes:
             environment |= {
                 "LD_PRELOAD": str(self.args.hami.resolve()),
                 "CUDA_REDIRECT": str(self.args.hami.resolve()),
-                "CUDA_VISIBLE_DEVICES": str(self.args.gpu),  # it reads indices only
+                "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(len(_uuids())))),  # no UUIDs
                 "CUDA_DEVICE_SM_LIMIT": str(min(kind.hami, 100) if kind.hami != 51 else 50),
                 "CUDA_DEVICE_MEMORY_LIMIT": "60g",
                 "CUDA_DEVICE_MEMORY_SHARED_CACHE": str(self.folder / f"{name}.cache"),
@@ -202,8 +202,8 @@ class Processes:
             subprocess.run(command, input=text, text=True, env=environment, timeout=30, check=False)
 
 
-def _uuid(index: int) -> str:
-    """Return a GPU's UUID: an index means another GPU to MPS's clients than to its daemon."""
+def _uuids() -> list[str]:
+    """Return the GPUs' UUIDs: an index means another GPU to MPS's clients than to its daemon."""
     asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     listed = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30)
-    return listed.stdout.split()[index]
+    return listed.stdout.split()
