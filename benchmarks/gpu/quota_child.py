@@ -195,7 +195,10 @@ def pin() -> None:
 
 
 def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
-    """Repeat a step for a time or a number of times; say how fast, how late, and how right."""
+    """Repeat a step for a time or a number of times; say how fast, how late, and how right.
+
+    It ends early once a file `until` exists.
+    """
     pin()
     reference = step().clone()
     queue = Queue(request.get("depth", 0))
@@ -205,7 +208,7 @@ def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
         synchronize()
     synchronize()
     seconds, count = request.get("seconds", 1e9), request.get("count", 1 << 60)
-    check = request.get("check", False)
+    check, until = request.get("check", False), request.get("until")
     took: list[float] = []
     ends: list[float] = []
     wrong = 0
@@ -220,6 +223,8 @@ def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
         ends.append(now)
         if check and not torch.equal(output, reference):
             wrong += 1
+        if until and os.path.exists(until):
+            break
     gc.enable()
     spent = now - began
     ordered = sorted(took) or [0.0]

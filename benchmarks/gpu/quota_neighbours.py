@@ -16,9 +16,8 @@ from benchmarks.gpu.quota_stats import BIN_S, more_percent, segments
 AGGRESSORS = {"quiet": 4, "gemm": 4, "copy": 2}  # batch: about a millisecond a step
 PART_S = 1.0
 SETTLE_S = 0.1
-STARTS, STARTS_AT_ONCE, BATCH = 50, 3, 10
-START_S = 2.0  # of one process, at most
-REST_S = 2.0
+STARTS, STARTS_AT_ONCE, BATCH = 50, 5, 10
+REST_S, MOST_S = 2.0, 60.0
 
 
 def victim(
@@ -110,19 +109,20 @@ def starts(processes: Processes, neighbour: str, mode: str) -> dict[str, Any]:
     pod.wait(pod.set(quota=700, groups=pod.groups(0.5)))
     ask = {"do": "run", "work": "resnet50", "mode": mode, "batch": 8, "check": True}
     before = child.ask(**ask, seconds=0.5, patience=60)
-    seconds = START_S * STARTS / STARTS_AT_ONCE + STARTS / BATCH * REST_S
-    child.start(**ask, seconds=seconds, series=True)
+    done = processes.folder / "started"
+    child.start(**ask, seconds=MOST_S, series=True, until=str(done))
     came: list[dict[str, Any]] = []
     quiet, busy = [], []
-    end = time.monotonic() + seconds
-    while len(came) < STARTS and time.monotonic() < end - REST_S:
+    end = time.monotonic() + MOST_S
+    while len(came) < STARTS and time.monotonic() < end:
         at = time.monotonic()
         time.sleep(REST_S)
         quiet.append((at + SETTLE_S, time.monotonic()))
         at = time.monotonic()
         came += processes.short_pods(len(came), BATCH, STARTS_AT_ONCE)
         busy.append((at, time.monotonic()))
-    got = child.finish(seconds + 60)
+    done.touch()
+    got = child.finish(MOST_S + 60)
     pod.wait(pod.set())
     series = got["ends"], got["took"]
     parts = {"quiet": segments(*series, quiet), "busy": segments(*series, busy)}

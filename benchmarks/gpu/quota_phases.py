@@ -118,8 +118,8 @@ def _kill(p: Processes, _scale: float) -> Any:
 
 def _stop(p: Processes, _scale: float) -> Any:
     return {
-        "no MPS": neighbours.stopped(p.pods_of("solo-a", "solo-b"), p.of("solo-a", "solo-b"), 2),
-        "MPS": neighbours.stopped(p.pods_of("a", "b"), p.of("a", "b"), 2),
+        "no MPS": neighbours.stopped(p.pods_of("solo-a", "solo-b"), p.of("solo-a", "solo-b"), 1.2),
+        "MPS": neighbours.stopped(p.pods_of("a", "b"), p.of("a", "b"), 1.2),
     }
 
 
@@ -127,10 +127,14 @@ def _launches(p: Processes, _scale: float) -> Any:
     """Ask for each kind of work twice: the first request makes what must be made."""
     kinds = [("solo-a", k) for k in ("eager", "graph", "triton", "cooperative", "nccl")]
     result: dict[str, Any] = {}
+    p.children["compiled"].start(do="count", what="compiled")
     for name, kind in [*kinds, ("compiled", "compiled")]:
+        child = p.children[name]
         try:
-            p.children[name].ask(do="count", what=kind, patience=60)
-            result[kind] = p.children[name].ask(do="count", what=kind, patience=30)
+            if name != "compiled":
+                child.start(do="count", what=kind)
+            child.finish(60)
+            result[kind] = child.ask(do="count", what=kind, patience=30)
         except PhaseError as error:
             result[kind] = {"failed": str(error)}
     return result
@@ -148,7 +152,7 @@ def _starts(p: Processes, _scale: float) -> Any:
 
 
 def _hami_shares(p: Processes, scale: float) -> Any:
-    return hami.shares(p, 6 * scale)
+    return hami.shares(p, 6.0, 1 if scale < 1 else 3)
 
 
 def _hami_overhead(p: Processes, scale: float) -> Any:
@@ -162,11 +166,11 @@ PHASES: list[Phase] = [
     *_of_leases("eager"),
     *_of_leases("graph"),
     Phase("memory", ("a",), 4, 0, _memory),
-    Phase("launches", ("solo-a", "compiled"), 50, 0, _launches),
-    Phase("stop", ("solo-a", "solo-b", "a", "b"), 20, 0, _stop),
+    Phase("launches", ("solo-a", "compiled"), 40, 0, _launches),
+    Phase("stop", ("solo-a", "solo-b", "a", "b"), 13, 0, _stop),
     Phase("fork", ("solo-a", "a"), 15, 0, _fork),
-    Phase("50 pod starts", ("a",), 45, 0, _starts),
-    Phase("HAMi-core shares", ("plain-a",), 75, 25, _hami_shares),
+    Phase("50 pod starts", ("a",), 30, 0, _starts),
+    Phase("HAMi-core shares", ("plain-a",), 25, 75, _hami_shares),
     Phase("HAMi-core overhead", ("unshared", "bare"), 15, 10, _hami_overhead),
     Phase("kill without MPS", ("solo-a", "solo-b"), 8, 0, _kill),
 ]

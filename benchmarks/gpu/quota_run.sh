@@ -1,7 +1,8 @@
 #!/bin/bash
 # The quota benchmark in parts of under ten minutes, from the repository's root:
 #     bash benchmarks/gpu/quota_run.sh PART OUT [options of quota_h200.py, such as --check]
-# With two GPUs: two-1 and two-2. With one: one-1, one-2, one-3. HAMI names HAMi-core's library.
+# With two GPUs: two-1 and two-2, or short for SECONDS_EACH. With one: one-1, one-2, one-3.
+# HAMI names HAMi-core's library.
 set -u
 part=$1 out=$2
 shift 2
@@ -11,7 +12,7 @@ run() { # gpu, phases...
     local gpu=$1
     shift
     PYTHONUNBUFFERED=1 ${PYTHON:-python3} benchmarks/gpu/quota_h200.py --out "$out" --name "$part-$gpu" \
-        --gpu "$gpu" --seconds 588 ${HAMI:+--hami "$HAMI"} "${options[@]}" --only "$@" \
+        --gpu "$gpu" --seconds "${SECONDS_EACH:-588}" ${HAMI:+--hami "$HAMI"} "${options[@]}" --only "$@" \
         2>&1 | tee "$out/$part-$gpu.log"
 }
 
@@ -28,6 +29,12 @@ two-2)
     run 1 "live resize graph" "overhead graph" "victim graph" "plain time slicing graph" \
         "MPS percentage graph" "quota alone graph" "borrowing graph=0.4" &
     ;;
+short) # two GPUs for SECONDS, the most telling first
+    run 0 "two pods eager=0.2" "live resize eager=0.5" "overhead eager=0.6" "HAMi-core shares=0.3" \
+        "victim eager=0.5" "MPS percentage eager" "quota alone eager=0.5" "area eager=0.4" &
+    run 1 "two pods graph=0.2" "live resize graph=0.5" "50 pod" "fork" "stop" "launches" \
+        "overhead graph=0.5" "memory" "plain time slicing graph" "kill" "borrowing graph=0.3" &
+    ;;
 one-1)
     run 0 "two pods graph" "two pods eager" "overhead graph=0.6" "resize latency" "memory"
     ;;
@@ -39,7 +46,7 @@ one-3)
         "launches" "plain time slicing" "MPS percentage" "quota alone graph=0.5" "kill"
     ;;
 *)
-    echo "expected two-1, two-2, one-1, one-2 or one-3, found $part" >&2
+    echo "expected two-1, two-2, short, one-1, one-2 or one-3, found $part" >&2
     exit 2
     ;;
 esac
