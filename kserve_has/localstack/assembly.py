@@ -151,8 +151,10 @@ class Assembly:
     async def _webhook(self) -> None:
         config = await self.as_service_account(contract.SERVICE_ACCOUNT_WEBHOOK)
         # Its certificate is its own; it is healthy once its registrations trust it.
+        leases = components.leases_of(self._folder / "nodes")
+        leases.mkdir(parents=True, exist_ok=True)
         await self._start(
-            components.webhook(config), probes.http_ok(components.WEBHOOK_URL, verify=False)
+            components.webhook(config, leases), probes.http_ok(components.WEBHOOK_URL, verify=False)
         )
 
     async def _prometheus(self, machines: list[components.Machine]) -> None:

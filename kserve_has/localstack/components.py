@@ -35,6 +35,7 @@ class Machine:
         gpus: folder of its emulated GPUs.
         driver: folder of the emulated driver.
         library: the preload library that the sidecar's image carries.
+        leases: folder of the lease files of its GPUs; the same for all nodes, as UUIDs differ.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Machine:
     gpus: Path
     driver: Path
     library: Path
+    leases: Path
 
     @property
     def agent(self) -> str:
@@ -62,7 +64,13 @@ def machine(index: int, folder: Path, driver: Path, library: Path) -> Machine:
         gpus=folder / name / "gpus",
         driver=driver,
         library=library,
+        leases=leases_of(folder),
     )
+
+
+def leases_of(folder: Path) -> Path:
+    """Return where the nodes whose files lie below ``folder`` keep their lease files."""
+    return folder / "leases"
 
 
 def make_gpus(node: Machine, count: int) -> tuple[str, ...]:
@@ -71,15 +79,15 @@ def make_gpus(node: Machine, count: int) -> tuple[str, ...]:
     return (*_python(module), str(node.gpus), "--count", str(count), "--seed", node.name)
 
 
-def webhook(kubeconfig: Path) -> Command:
-    """Return the admission webhook."""
+def webhook(kubeconfig: Path, leases: Path) -> Command:
+    """Return the admission webhook; pods get the nodes' folder of lease files."""
     listen = f"{LOOPBACK}:{contract.WEBHOOK_PORT}"
     return Command(
         WEBHOOK,
         (
             *_python("webhook"),
             *("--kubeconfig", str(kubeconfig), "--listen", listen),
-            *("--namespace", contract.NAMESPACE),
+            *("--namespace", contract.NAMESPACE, "--leases", str(leases)),
         ),
     )
 
@@ -148,6 +156,7 @@ def agent(which: Machine, kubeconfig: Path) -> Command:
             *_python("quota_runtime.agent"),
             *("--kubeconfig", str(kubeconfig), "--node", which.name),
             *("--kubelet-root", str(which.root), "--listen", which.agent),
+            *("--leases", str(which.leases)),
         ),
         env={"LD_LIBRARY_PATH": str(which.driver), contract.ENV_EMULATOR_DIR: str(which.gpus)},
     )

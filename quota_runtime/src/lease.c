@@ -11,8 +11,9 @@
 #include "usage.h"
 
 #define IDLE_NS 150000ull       /* with nothing in flight for so long, a lease is given up */
-#define NEAR_NS 200000ull       /* an end so near is waited for awake */
-#define SPIN_NS 400000ull       /* a waiter that was told of such an end stays awake so long */
+#define NEAR_NS 300000ull       /* an end so near is waited for awake; it is known to some 0.1 ms */
+#define LOOK_NS 50000ull        /* before that it is looked for so often */
+#define SPIN_NS 600000ull       /* a waiter that was told of such an end stays awake so long */
 #define QUEUE_NAP_NS 2000000ull /* who lets go wakes its waiters; this finds the dead ones */
 #define NAP_NS 1000000ull
 #define BORROW_NAP_NS 250000ull /* nobody wakes those that wait for idle time */
@@ -130,7 +131,7 @@ static void leave(struct has_leases *file, const struct has_view *view, uint64_t
 {
     has_meter_flush();
     if (has_meter_busy() && !ends_soon(now)) {
-        nap(has_meter_remaining(now) > 2 * NEAR_NS ? NEAR_NS : NEAR_NS / 2);
+        nap(LOOK_NS); /* seldom less than twice as long */
         return;
     }
     if (has_meter_busy())
@@ -174,7 +175,7 @@ static bool too_much_in_flight(const struct has_view *view)
     if (has_meter_outstanding() < view->max_outstanding_ns)
         return false;
     uint64_t part = view->max_outstanding_ns / 16;
-    nap(part < 20000 ? 20000 : part > NEAR_NS ? NEAR_NS : part);
+    nap(part < LOOK_NS ? LOOK_NS : part > 200000 ? 200000 : part);
     return true;
 }
 

@@ -19,9 +19,14 @@ WINDOW_NS = 50_000_000
 AT_ONCE_NS = 1  # the turn that begins with the window; 0 means no turn
 
 
+def is_calm() -> bool:
+    """Whether the machine has a processor for each that wants one."""
+    return os.getloadavg()[0] <= (os.cpu_count() or 1)
+
+
 def fits(got: list[float], wanted: list[float], points: float) -> bool:
     """Whether shares are as granted; a busy machine takes from them, and never gives more."""
-    least = 0.6 if os.getloadavg()[0] > (os.cpu_count() or 1) else 1
+    least = 1 if is_calm() else 0.6
     rows = zip(got, wanted, strict=True)
     return all(least * w - points / 100 < g < w + points / 100 for g, w in rows)
 

@@ -47,6 +47,12 @@ def test_an_agent_sees_the_gpus_of_its_own_node_only():
     )
 
 
+def test_pods_and_agents_meet_at_the_same_lease_files():
+    folder = option(components.agent(machine(1), CONFIG), "--leases")
+    assert folder == option(components.webhook(CONFIG, machine(0).leases), "--leases")
+    assert "/n/leases" == folder
+
+
 def test_the_same_node_gets_the_same_gpus():
     assert ("--count", "2", "--seed", "gpu-node-0") == components.make_gpus(machine(0), 2)[-4:]
 
