@@ -18,9 +18,11 @@ from kserve_has.kube.resources import DEPLOYMENTS, INFERENCE_SERVICES, NODES, PO
 from kserve_has.latency import LatencyModel
 
 from ..policy.decide import decide
+from ..policy.handover import handed_over
 from ..policy.state import State
 from .apply import Applier
 from .events import Aggregator, EventWriter
+from .feedback import Feedback
 from .lease import Leadership
 from .metrics import Metrics
 from .observe import Objects, World, observe, recovered_state
@@ -48,7 +50,8 @@ class Controller:
         self._reader = reader
         self._leadership = leadership
         self._metrics = metrics
-        self._latency = latency
+        self._feedback = Feedback(latency, reader, metrics, self._settings)
+        self._world: World | None = None
         self._write_line = write_line
         self._state: State | None = None
         of_kserve = contract.KSERVE_ISVC_LABEL
@@ -72,6 +75,7 @@ class Controller:
                 group.create_task(informer.run())
             group.create_task(self._events.run())
             group.create_task(self._poll())
+            group.create_task(self._look())
             # Half a picture looks like pods that vanished.
             for informer in informers:
                 await informer.synced()
@@ -104,15 +108,27 @@ class Controller:
         self._metrics.leading.set(leading)
         if not leading:
             self._state = None  # what a former term remembered is out of date
+            self._world = None
+            self._feedback.end()
             return
         state = recovered_state(world) if self._state is None else self._state
+        self._world = world
+        state = self._taught(state, world)
         began = time.perf_counter()
-        decision = decide(state, world.observation, self._policy_settings, self._latency)
+        decision = decide(state, world.observation, self._policy_settings, self._feedback.model)
         spent_s = time.perf_counter() - began
         self._metrics.decision_seconds.observe(spent_s)
         self._state = decision.state
         done = await self._applier.apply(decision.plan, world)
         self._tell(done, world, spent_s)
+
+    def _taught(self, state: State, world: World) -> State:
+        """Return the state to decide on with what the latency model has learnt by now."""
+        former = self._feedback.model
+        if not self._feedback.step(world.observation.now_s):
+            return state
+        latest = self._feedback.model
+        return handed_over(state, world.observation, self._policy_settings, former, latest)
 
     def _observe(self) -> World:
         wall_s = time.time()
@@ -154,6 +170,20 @@ class Controller:
                 log.log(logging.WARNING if answered else logging.DEBUG, "%s", error)
                 answered = False
             await asyncio.sleep(self._settings.prometheus_poll_s)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.observe_every_s)
+            try:
+                if self._world is not None:
+                    await self._feedback.look(self._world, time.time())
+            except HasError as error:
+                self._metrics.errors.labels("observations").inc()
+                log.debug("%s", error)
+            # A defect here must not end the control of anything.
+            except Exception:
+                self._metrics.errors.labels("observations").inc()
+                log.exception("this look at the counters failed; the next one starts anew")
 
     def _written(self, resource: Resource, answer: JsonObject) -> None:
         if resource is PODS:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
 
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
@@ -27,6 +28,7 @@ _STATUS: Final = "envoy_cluster_upstream_rq_xx"
 _SHORT_WINDOW_S: Final = 10  # once the past is known only the newest samples are asked for
 
 Row = Mapping[str, Any]
+_Answer = TypeVar("_Answer")
 
 
 class TrafficReader:
@@ -49,13 +51,32 @@ class TrafficReader:
             ClusterError: Prometheus did not answer or refused.
 
         """
-        try:
-            counters, recent = await asyncio.to_thread(self._query, now)
-        except (RequestException, PrometheusApiClientException, KeyError, ValueError) as error:
-            raise ClusterError(f"Prometheus did not answer: {_brief(error)}") from error
+        counters, recent = await _answer(lambda: self._query(now))
         self._take_counters(counters)
         self._answers = answers_of(recent)
         self._read_at = now
+
+    async def rows(self, query: str) -> list[Row]:
+        """Return the rows of a query.
+
+        Raises:
+            ClusterError: Prometheus did not answer or refused.
+
+        """
+        return await _answer(lambda: list(self._connection.custom_query(query)))
+
+    async def past(self, query: str, now: float, span_s: float, step_s: float) -> list[Row]:
+        """Return the rows of a query over the ``span_s`` seconds before ``now``.
+
+        Raises:
+            ClusterError: Prometheus did not answer or refused.
+
+        """
+        begin, end = (datetime.fromtimestamp(at, UTC) for at in (now - span_s, now))
+        step = f"{step_s:g}s"
+        return await _answer(
+            lambda: list(self._connection.custom_query_range(query, begin, end, step))
+        )
 
     def traffic(self, name: str, slo: Slo, now: float) -> Traffic:
         """Return the traffic of one target as known now."""
@@ -88,6 +109,13 @@ class TrafficReader:
             del self._histories[cluster]
         for gateways in self._histories.values():
             _forget_gone(gateways, keep_s)
+
+
+async def _answer(ask: Callable[[], _Answer]) -> _Answer:
+    try:
+        return await asyncio.to_thread(ask)
+    except (RequestException, PrometheusApiClientException, KeyError, ValueError) as error:
+        raise ClusterError(f"Prometheus did not answer: {_brief(error)}") from error
 
 
 def _forget_gone(gateways: dict[str, dict[str, History]], keep_s: float) -> None:

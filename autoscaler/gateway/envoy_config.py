@@ -238,6 +238,8 @@ def _cluster(backend: Backend, settings: GatewaySettings, xds_dir: str) -> Resou
         "lb_policy": "LEAST_REQUEST",
         "least_request_lb_config": {"choice_count": _CHOICES},
         "outlier_detection": _ejection(settings),
+        # Requests by replica, beside the GPU time each was metered: what a request takes.
+        "track_cluster_stats": {"per_endpoint_stats": True},
         # Readiness decides who is an endpoint; guessing that all are well would override it.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {

@@ -67,6 +67,14 @@ class ControllerSettings:
         high=86400,
         why="an interval without enough requests by then is given up: clocks and loads drift",
     )
+    observe_relearn_s: int = setting(
+        3600,
+        unit="s",
+        low=0,
+        high=86400,
+        why="a new leader learns again what was observed in the last hour, the newest two hundred "
+        "of each model; 0: nothing",
+    )
     lease_duration_s: int = setting(
         4,
         unit="s",

@@ -21,7 +21,7 @@ from .profiled import ProfiledLatency
 Place = tuple[str, str]  # (served model, GPU product)
 
 QUEUED: Final = 200  # observations of one network that may wait; older ones are dropped
-STEPS: Final = 20  # observations a step, over all networks: two milliseconds
+STEPS: Final = 10  # observations a step, over all networks: three milliseconds
 RECENT: Final = 200  # observations by which the coverage is told
 CHANGE: Final = 0.01  # of an answer, that is worth publishing
 AGAIN_S: Final = 30.0  # between two publications of a network that only got surer

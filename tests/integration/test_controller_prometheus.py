@@ -6,7 +6,6 @@ import time
 
 import aiohttp
 import pytest
-import yaml
 
 from autoscaler.controller.prometheus import TrafficReader
 from autoscaler.controller.samples import ARRIVAL_TERMS
@@ -16,7 +15,8 @@ from kserve_has.errors import ClusterError, StackError
 from kserve_has.localstack import parts
 from kserve_has.slo import Slo
 
-from .gateways import CLUSTER, ENVOY, Gateway, Upstream, free_port, route
+from .gateways import CLUSTER, ENVOY, Gateway, Upstream, route
+from .prometheus import Prometheus, scrape
 
 pytestmark = [
     pytest.mark.stack,
@@ -29,45 +29,8 @@ RPS = 40.0
 SERVICE_S = 0.04
 
 
-class Prometheus:
-    """A Prometheus that scrapes one Envoy every second."""
-
-    def __init__(self, folder, admin_port):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
-        self._scrape = {
-            "job_name": "gateway",
-            "metrics_path": "/stats/prometheus",
-            "static_configs": [{"targets": [f"127.0.0.1:{admin_port}"]}],
-        }
-        self._process = None
-
-    async def start(self, binary, session):
-        config = self._folder / "prometheus.yaml"
-        interval = {"scrape_interval": "1s", "scrape_timeout": "1s"}
-        config.write_text(yaml.safe_dump({"global": interval, "scrape_configs": [self._scrape]}))
-        with (self._folder / "prometheus.log").open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                binary,
-                f"--config.file={config}",
-                f"--storage.tsdb.path={self._folder / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{self.port}",
-                stdout=log,
-                stderr=log,
-            )
-        async with asyncio.timeout(20):
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"{self.url}/-/ready") as answer:
-                        if answer.status == 200:
-                            return
-                await asyncio.sleep(0.1)
-
-    async def kill(self):
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+def envoy_scrape(gateway):
+    return scrape("gateway", gateway.admin_port, "/stats/prometheus")
 
 
 async def offer(gateway, seconds):
@@ -128,7 +91,7 @@ async def test_rates_latencies_and_misses_are_those_that_were_offered(tmp_path):
         upstream = await Upstream("127.8.3.1", SERVICE_S).start()
         stack.push_async_callback(upstream.stop)
         gateway.files.write((route(Endpoint(upstream.address, 100.0), concurrency=8),))
-        prometheus = Prometheus(tmp_path, gateway.admin_port)
+        prometheus = Prometheus(tmp_path, envoy_scrape(gateway))
         await prometheus.start(binary, session)
         stack.push_async_callback(prometheus.kill)
         await gateway.until_routed({upstream.address}, within_s=5.0)

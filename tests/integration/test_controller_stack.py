@@ -1,6 +1,9 @@
 """The controller and the gateway on the whole stack, under the rights they are installed with."""
 
+import asyncio
+import contextlib
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -9,7 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autoscaler.controller.meters import counters_query, meters_of
+from autoscaler.controller.observe import Objects, observe
+from autoscaler.controller.prometheus import TrafficReader
+from autoscaler.observations import look
+from autoscaler.policy.observation import Traffic
 from kserve_has import contract
+from kserve_has.config.controller import ControllerSettings
+from kserve_has.latency.table import load_table
 from kserve_has.localstack.stack import LocalStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -56,6 +66,18 @@ def status_through_gateway(stack: LocalStack):
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def predict_until(stack: LocalStack, ended: threading.Event):
+    url = f"{stack.gateway_url}/v1/models/{NAME}:predict"
+    host = contract.gateway_host(NAME, NAMESPACE)
+    headers = {"Host": host, "Content-Type": "application/json"}
+    body = json.dumps({"instances": [[index] for index in range(8)]}).encode()
+    while not ended.is_set():
+        request = urllib.request.Request(url, data=body, headers=headers)
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request) as answer:
+            answer.read()
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +145,38 @@ def test_a_restarted_gateway_and_envoy_serve_on(service: LocalStack):
     service.kill("envoy")
     service.wait_ready("envoy")
     eventually(lambda: status_through_gateway(service) == 200, timeout_s=10)
+
+
+async def test_what_a_request_takes_is_learnt_from_the_runtime_and_the_gateway(service: LocalStack):
+    settings = ControllerSettings(observe_requests=20)
+    reader = TrafficReader(service.prometheus_url, settings)
+
+    def world():
+        kinds = ("inferenceservices", "deployments", "pods", "nodes")
+        found = (service.kubectl("get", kind, "-A", "-o", "json") for kind in kinds)
+        objects = Objects(*(json.loads(text)["items"] for text in found))
+        return observe(objects, lambda *_: Traffic(0.0), settings, 0.0, time.time())
+
+    ended, found = threading.Event(), []
+    load = threading.Thread(target=predict_until, args=(service, ended))
+    load.start()
+    try:
+        marks, deadline = {}, time.monotonic() + 60
+        while not found:
+            assert time.monotonic() < deadline, "nothing clean was observed"
+            await asyncio.sleep(3.0)
+            now = time.time()
+            rows = await reader.rows(counters_query())
+            current = world()
+            seen = look(marks, current.observation, meters_of(rows, current, now), settings)
+            marks = seen.marks
+            found += [one for one in seen.observed if one.batch == 8]
+    finally:
+        ended.set()
+        load.join()
+    one = found[0]
+    measured = load_table().gpu_ms("resnet50", one.gpu_product, 8, one.sm)
+    assert measured * 0.8 < one.gpu_ms < measured * 1.2
 
 
 def test_no_right_is_missing(service: LocalStack):

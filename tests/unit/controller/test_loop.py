@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -70,15 +71,15 @@ class Running:
         pod["metadata"]["labels"] = LABELS
         await self.api.create(PODS, pod, "default")
 
-    def start(self, name="a"):
-        leadership = Leadership(self.api, name, SETTINGS)
+    def start(self, name="a", settings=SETTINGS):
+        leadership = Leadership(self.api, name, settings)
         controller = Controller(
             self.api,
             self.reader,
             leadership,
             self.metrics,
             load_table(),
-            (SETTINGS, PolicySettings()),
+            (settings, PolicySettings()),
             self.lines.append,
         )
         tasks = [asyncio.create_task(work) for work in (leadership.run(), controller.run())]
@@ -218,6 +219,73 @@ async def test_a_second_term_starts_from_the_pods_not_from_the_first_terms_memor
         await leadership.attempt()
         while len(recovered) < 2:
             await asyncio.sleep(SETTINGS.tick_s)
+
+
+class Taught:
+    """A latency model that has learnt something by the third tick."""
+
+    def __init__(self, *_):
+        self.model, self.latest = load_table(), load_table()
+        self.steps = self.ends = self.looks = 0
+
+    def step(self, now_s):
+        self.steps += 1
+        if self.steps != 3:
+            return False
+        self.model = self.latest
+        return True
+
+    def end(self):
+        self.ends += 1
+
+    async def look(self, world, now):
+        self.looks += 1
+        raise ClusterError("no") if self.looks < 3 else ZeroDivisionError("a defect")
+
+
+async def test_decisions_follow_what_the_latency_model_has_learnt(running, monkeypatch):
+    taught, asked, handed = Taught(), [], []
+    decide, hand_over = loop.decide, loop.handed_over
+
+    def deciding(state, seen, settings, latency):
+        asked.append(latency)
+        return decide(state, seen, settings, latency)
+
+    def handing(state, seen, settings, former, latest):
+        handed.append((former, latest))
+        return hand_over(state, seen, settings, former, latest)
+
+    monkeypatch.setattr(loop, "Feedback", lambda *_: taught)
+    monkeypatch.setattr(loop, "decide", deciding)
+    monkeypatch.setattr(loop, "handed_over", handing)
+    running.start(settings=replace(SETTINGS, observe_every_s=0.02))
+    await running.gated("p")
+    async with asyncio.timeout(5):
+        while len(asked) < 6 or taught.looks < 4:
+            await asyncio.sleep(0.02)
+    assert asked[1] is not taught.latest
+    assert asked[2] is asked[3] is taught.latest
+    assert handed == [(asked[1], taught.latest)]
+    assert running.value("tick_errors_total", part="observations") >= 3
+    assert running.value("tick_errors_total", part="tick") is None
+
+
+async def test_who_does_not_lead_learns_nothing(running, monkeypatch):
+    taught = Taught()
+    monkeypatch.setattr(loop, "Feedback", lambda *_: taught)
+    leadership, (term, _) = running.start(settings=replace(SETTINGS, observe_every_s=0.02))
+    async with asyncio.timeout(5):
+        while not running.value("leading"):
+            await asyncio.sleep(0.02)
+        await running.stop([term])
+        await leadership.release()
+        before = taught.ends
+        while taught.ends == before:
+            await asyncio.sleep(0.02)
+        steps, looks = taught.steps, taught.looks
+        while taught.ends < before + 5:
+            await asyncio.sleep(0.02)
+    assert (steps, looks) == (taught.steps, taught.looks)
 
 
 async def test_the_reason_is_told_as_an_event(running):
