@@ -12,7 +12,7 @@ from kserve_has.rapp.profiled import ProfiledLatency
 
 from ..observations import Mark, Owner, look
 from .meters import OBSERVED, counters_query, meters_of, observed_before
-from .metrics import Metrics
+from .observation_metrics import ObservationMetrics
 from .observe import World
 
 _PAST_STEP_S: Final = 30
@@ -42,7 +42,7 @@ class Feedback:
         self,
         latency: LatencyModel,
         counters: Counters,
-        metrics: Metrics,
+        metrics: ObservationMetrics,
         settings: ControllerSettings,
     ) -> None:
         self._latency, self._counters = latency, counters
@@ -66,7 +66,7 @@ class Feedback:
         """Forget all: somebody else leads, and learns."""
         if self._learner is not None:
             self._learner, self._marks, self._past_tries = None, {}, 0
-            self._metrics.forget_observations()
+            self._metrics.forget()
 
     async def look(self, world: World, now: float) -> None:
         """Take in what the counters say ``now``, by the wall clock.

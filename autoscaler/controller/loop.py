@@ -50,7 +50,7 @@ class Controller:
         self._reader = reader
         self._leadership = leadership
         self._metrics = metrics
-        self._feedback = Feedback(latency, reader, metrics, self._settings)
+        self._feedback = Feedback(latency, reader, metrics.observations, self._settings)
         self._world: World | None = None
         self._write_line = write_line
         self._state: State | None = None

@@ -27,8 +27,6 @@ OBSERVED: Final = "kserve_has_observed_gpu_ms"
 LAG_S: Final = 2.0  # one scrape, the gateway's flush and the scrape before
 WINDOW_S: Final = 5
 
-_BURST: Final = contract.PREFIX + "burst"
-
 Row = Mapping[str, Any]
 
 
@@ -90,7 +88,7 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
             count_of.answered,
             count_of.failed + refused.get(service, 0.0),
             spent_s,
-            notes.get(_BURST) == "true",
+            notes.get(contract.BURST) == "true",
         )
     return found
 

@@ -7,16 +7,12 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from kserve_has.rapp.online import Learner
-
-from ..observations import Seen
 from ..policy.observation import ReplicaPhase, Service
+from .observation_metrics import ObservationMetrics
 from .report import Done, Outcome, kind_of
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _OF_SERVICE = ("service",)
-_OF_MODEL = ("served_model", "gpu")
-_OF_PIECE = (*_OF_MODEL, "batch", "sm")
 
 
 class Metrics:
@@ -73,19 +69,7 @@ class Metrics:
             self._scale,
         )
         self._known: set[str] = set()
-        self._looks = Counter(
-            "kserve_has_observation_looks",
-            "Looks at ready replicas for observations of the latency model, by what came of them.",
-            ("verdict",),
-            registry=registry,
-        )
-        self._observed = gauge("observed_gpu_ms", "Newest GPU time of a request.", _OF_PIECE)
-        self._predicted = gauge("predicted_gpu_ms", "The same as predicted then.", _OF_PIECE)
-        self._bound = gauge("bound_gpu_ms", "The same, upper bound.", _OF_PIECE)
-        self._learnt = gauge("model_observations", "Observations learnt from.", _OF_MODEL)
-        self._strange = gauge("model_strange", "Observations too far off to be true.", _OF_MODEL)
-        self._coverage = gauge("model_coverage", "Recent ones below the upper bound.", _OF_MODEL)
-        self._width = gauge("model_bound_width", "Upper bound over mean, newest one.", _OF_MODEL)
+        self.observations = ObservationMetrics(registry)
 
     def saw(self, services: Iterable[Service]) -> None:
         """Set what was observed; series of services that are gone are removed."""
@@ -107,37 +91,6 @@ class Metrics:
                 continue  # five a second and service, and no action
             reason = str(one.action.because.reason)
             self.actions.labels(kind_of(one.action), reason, str(one.outcome)).inc()
-
-    def looked(self, seen: Seen, learner: Learner) -> None:
-        """Tell what a look brought, beside what the model had said of it, and how bounds did."""
-        for verdict, count in seen.verdicts.items():
-            self._looks.labels(str(verdict)).inc(count)
-        for one in seen.observed:
-            if not learner.model.knows(*one.place):
-                continue
-            labels = (*one.place, str(one.batch), str(one.sm))
-            told = learner.model.predict(*one.place, one.batch, one.sm, 100)
-            self._observed.labels(*labels).set(one.gpu_ms)
-            self._predicted.labels(*labels).set(told.mean_ms)
-            self._bound.labels(*labels).set(told.upper_ms)
-        for place, standing in learner.standings().items():
-            self._learnt.labels(*place).set(standing.observed)
-            self._strange.labels(*place).set(standing.strange)
-            self._coverage.labels(*place).set(standing.coverage)
-            self._width.labels(*place).set(standing.width)
-
-    def forget_observations(self) -> None:
-        """Remove what was learnt: another process leads and tells its own."""
-        for metric in (
-            self._observed,
-            self._predicted,
-            self._bound,
-            self._learnt,
-            self._strange,
-            self._coverage,
-            self._width,
-        ):
-            metric.clear()
 
     def text(self) -> bytes:
         """Return the exposition text."""

@@ -144,7 +144,7 @@ async def test_gpu_time_over_requests_reaches_the_model_and_survives_a_restart(t
         reader = TrafficReader(prometheus.url, SETTINGS)
         await asyncio.sleep(4.0)
 
-        feedback = Feedback(profiled(), reader, metrics, SETTINGS)
+        feedback = Feedback(profiled(), reader, metrics.observations, SETTINGS)
         before = feedback.model.predict(*PLACE, 1, 16, 100).mean_ms
         after = await learn(feedback, 20.0)
         assert not 0.97 * GPU_MS < before < 1.03 * GPU_MS
@@ -155,7 +155,7 @@ async def test_gpu_time_over_requests_reaches_the_model_and_survives_a_restart(t
 
         stopped.set()
         await load
-        restarted = Feedback(profiled(), reader, Metrics(), SETTINGS)
+        restarted = Feedback(profiled(), reader, Metrics().observations, SETTINGS)
         restarted.step(0.0)
         await restarted.look(world(), time.time())
         for tick in range(10):

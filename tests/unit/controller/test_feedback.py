@@ -121,7 +121,7 @@ def test_what_was_not_counted_on_both_sides_is_no_meter(world, present):
 
 
 def test_a_replica_that_may_borrow_time_is_known_by_its_annotation(world):
-    lent = world(**{contract.PREFIX + "burst": "true"})
+    lent = world(**{contract.BURST: "true"})
     assert meters_of(rows(), lent, 100.0)[POD].borrowing
 
 
@@ -175,7 +175,7 @@ def metrics():
 
 @pytest.fixture
 def feedback(model, counters, metrics):
-    return Feedback(model, counters, metrics, SETTINGS)
+    return Feedback(model, counters, metrics.observations, SETTINGS)
 
 
 async def looks(feedback, counters, world, count):
@@ -233,7 +233,7 @@ async def test_a_past_that_cannot_be_had_is_given_up(feedback, counters, world):
 
 async def test_a_model_that_is_no_profile_is_asked_nothing(counters, metrics, world):
     table = load_table()
-    feedback = Feedback(table, counters, metrics, SETTINGS)
+    feedback = Feedback(table, counters, metrics.observations, SETTINGS)
     assert not await looks(feedback, counters, world(), 3)
     assert (feedback.model, counters.asked) == (table, [])
 
