@@ -92,11 +92,12 @@ static void wait_a_little(const struct has_view *view, uint64_t now)
 }
 
 /* As long as nothing is decided, with a little wait; tells whether the launch may go. */
-static bool step(const struct has_view **view, uint32_t sms, uint64_t *now, bool *borrowed)
+static bool step(const struct has_view **view, struct has_lane *lane, uint32_t sms,
+                 uint64_t *now, bool *borrowed)
 {
     enum has_lease_step step = HAS_LEASE_WAITED;
     if (leased(*view) && !held(*view))
-        step = has_lease_step(*view, *now);
+        step = has_lease_step(*view, lane, *now);
     else
         wait_a_little(*view, *now);
     *borrowed = step == HAS_LEASE_BORROWED;
@@ -123,7 +124,7 @@ static uint64_t wait_for_budget(const struct has_view *view, struct has_lane *la
             HAS_COUNT(ungated_launches, 1);
             break;
         }
-    } while (!step(&view, sms, &now, borrowed));
+    } while (!step(&view, lane, sms, &now, borrowed));
     if (leased(view))
         has_lease_stop_waiting(view);
     return now - began;

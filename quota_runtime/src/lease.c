@@ -127,9 +127,10 @@ static bool ends_soon(uint64_t now)
 }
 
 /* Lets go when nothing is in flight any more, and waits for that a little. */
-static void leave(struct has_leases *file, const struct has_view *view, uint64_t now)
+static void leave(struct has_leases *file, const struct has_view *view, struct has_lane *lane,
+                  uint64_t now)
 {
-    has_meter_flush();
+    has_meter_flush(lane);
     if (has_meter_busy() && !ends_soon(now)) {
         nap(LOOK_NS); /* seldom less than twice as long */
         return;
@@ -167,11 +168,11 @@ static enum has_lease_verdict decide(struct has_leases *file, const struct has_v
 }
 
 /* So that a turn can end soon, no more than this is in flight; one launch may be longer. */
-static bool too_much_in_flight(const struct has_view *view)
+static bool too_much_in_flight(const struct has_view *view, struct has_lane *lane)
 {
     if (has_meter_outstanding() < view->max_outstanding_ns)
         return false;
-    has_meter_flush();
+    has_meter_flush(lane);
     if (has_meter_outstanding() < view->max_outstanding_ns)
         return false;
     uint64_t part = view->max_outstanding_ns / 16;
@@ -180,13 +181,14 @@ static bool too_much_in_flight(const struct has_view *view)
 }
 
 static enum has_lease_step go(struct has_leases *file, const struct has_view *view,
-                              enum has_lease_step how)
+                              struct has_lane *lane, enum has_lease_step how)
 {
     has_words_announce_no_more(file, view->mine);
-    return too_much_in_flight(view) ? HAS_LEASE_WAITED : how;
+    return too_much_in_flight(view, lane) ? HAS_LEASE_WAITED : how;
 }
 
-enum has_lease_step has_lease_step(const struct has_view *view, uint64_t now)
+enum has_lease_step has_lease_step(const struct has_view *view, struct has_lane *lane,
+                                   uint64_t now)
 {
     struct has_leases *file = atomic_load(&has_leases_now);
     uint32_t held = atomic_load(&has_lease_held);
@@ -200,9 +202,9 @@ enum has_lease_step has_lease_step(const struct has_view *view, uint64_t now)
     }
     switch (decide(file, view, now)) {
     case HAS_LEASE_RUN:
-        return go(file, view, HAS_LEASE_CHARGED);
+        return go(file, view, lane, HAS_LEASE_CHARGED);
     case HAS_LEASE_BORROW:
-        return go(file, view, HAS_LEASE_BORROWED);
+        return go(file, view, lane, HAS_LEASE_BORROWED);
     case HAS_LEASE_TAKE:
         if (!take(file, view, now))
             queue(file, view, now);
@@ -211,7 +213,7 @@ enum has_lease_step has_lease_step(const struct has_view *view, uint64_t now)
         queue(file, view, now);
         break;
     case HAS_LEASE_LEAVE:
-        leave(file, view, now);
+        leave(file, view, lane, now);
         break;
     case HAS_LEASE_SPENT:
         has_lease_stop_waiting(view);

@@ -32,7 +32,8 @@ static inline bool has_lease_clear(const struct has_view *view)
 }
 
 /* One step of a launch that may have to wait: decides, acts, and waits a little where it must. */
-enum has_lease_step has_lease_step(const struct has_view *view, uint64_t now_ns);
+enum has_lease_step has_lease_step(const struct has_view *view, struct has_lane *lane,
+                                   uint64_t now_ns);
 
 /* The launch goes, or waits no longer. */
 void has_lease_stop_waiting(const struct has_view *view);

@@ -254,13 +254,13 @@ void has_meter_tick(void)
     give_back();
 }
 
-void has_meter_flush(void)
+void has_meter_flush(struct has_lane *own)
 {
     struct has_lane *lane;
     if (!has_meter_busy() || has_capture_any() || !try_claim(PATIENCE))
         return;
     for (uint32_t i = 0; (lane = has_lane_at(i)); i++)
-        if (lane->is_open && can_record_on(lane))
+        if (lane->is_open && (lane == own || can_record_on(lane)))
             end_batch(lane, true);
     harvest_all();
     give_back();

@@ -28,8 +28,9 @@ bool has_meter_drained(int partition);
 /* Whether anything metered is in flight. */
 bool has_meter_busy(void);
 
-/* Ends every batch that is open and settles what the GPU has finished. */
-void has_meter_flush(void);
+/* Ends every batch that is open and settles what the GPU has finished. `own` may be NULL: the lane
+ * of this thread's call, which alone can end a batch on the thread's default stream. */
+void has_meter_flush(struct has_lane *own);
 
 /* GPU time that is expected of what is in flight, and how much of it is still to come. */
 uint64_t has_meter_outstanding(void);

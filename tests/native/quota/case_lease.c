@@ -186,6 +186,34 @@ static void a_waiter_gets_in_after_a_slice_and_no_launch_passes_it(void)
     pthread_join(program, NULL);
 }
 
+static void *keep_launching_alone(void *until)
+{
+    OK(cuCtxSetCurrent(primary_context()));
+    while (now_ns() < *(int64_t *)until)
+        OK(launch(half, CU_STREAM_PER_THREAD));
+    return NULL;
+}
+
+/* Only the thread itself can put an event there; nobody else could see its work end. */
+static void a_thread_on_its_own_default_stream_ends_its_turn_as_soon(void)
+{
+    pthread_t program;
+    double best = 1000;
+    share(1000, 0);
+    limits->lease_slice_ns = 1000000;
+    resize(ALL, 1000);
+    int64_t until = now_ns() + 400 * 1000000ll;
+    CHECK(pthread_create(&program, NULL, keep_launching_alone, &until) == 0);
+    for (int i = 0; i < 6; i++) {
+        CHECK(becomes(&leases->running, MINE, true, 500));
+        double took = let_in_ms();
+        best = took < best ? took : best;
+        clear(&leases->running, OTHER);
+    }
+    CHECK(best < 12);
+    pthread_join(program, NULL);
+}
+
 static void idle_time_is_borrowed_and_given_back_at_once(void)
 {
     pthread_t program;
@@ -309,6 +337,7 @@ MAIN(CASE(a_launch_waits_for_a_pod_it_conflicts_with_and_for_no_other),
      CASE(who_is_silent_for_two_windows_is_stepped_over),
      CASE(a_lease_is_renewed_and_given_up_when_nothing_is_in_flight),
      CASE(a_waiter_gets_in_after_a_slice_and_no_launch_passes_it),
+     CASE(a_thread_on_its_own_default_stream_ends_its_turn_as_soon),
      CASE(idle_time_is_borrowed_and_given_back_at_once), CASE(without_the_flag_nothing_is_borrowed),
      CASE(a_lease_that_was_lost_is_taken_again),
      CASE(a_new_slot_begins_without_what_the_last_holder_left),

@@ -75,6 +75,21 @@ def test_pods_on_disjoint_sms_never_wait_for_each_other(pods, begin):
     assert all(pod.slot().leases and not pod.slot().lease_wait_ns for pod in pods[:2])
 
 
+def test_in_a_chain_of_overlapping_partitions_only_neighbours_take_turns(pods, begin):
+    """The middle one shares a group with each end, and the ends share none."""
+    pods[0].set(quota=500, groups=0x003F, slot=A, conflicts=1 << B)
+    pods[1].set(quota=500, groups=0x07E0, slot=B, conflicts=1 << A | 1 << C)
+    pods[2].set(quota=500, groups=0xFC00, slot=C, conflicts=1 << B)
+    workers = [begin(pod) for pod in pods]
+    before = [shared_ms(worker) for worker in workers]
+    first, middle, last = shares(workers, "eager", MS)
+    together = [shared_ms(w) - ms for w, ms in zip(workers, before, strict=True)]
+    assert max(together) < (1 if is_calm() else 50)
+    # More than the turns of three that all exclude each other could give.
+    assert fits([first, last], [0.5 * 48 / SMS, 0.5 * 52 / SMS], 3)
+    assert middle > 0.25 * 48 / SMS  # it needs both ends to be off at once
+
+
 def test_idle_time_goes_to_a_pod_that_may_borrow_and_back_when_it_is_wanted(pods, begin):
     pods[0].set(quota=300, slot=A, conflicts=1 << B, flags=BURST)
     pods[1].set(quota=700, slot=B, conflicts=1 << A)
