@@ -115,3 +115,14 @@ def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path):
     Trainer(data, rows, TINY, tmp_path).run(rows, quiet=True)
     with pytest.raises(LatencyModelError, match="use another folder or the same recipe"):
         Trainer(data, rows, Recipe(**{**TINY.__dict__, "width": 4}), tmp_path).run(rows, quiet=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="capturing a step needs a GPU")
+def test_a_replayed_step_learns_what_a_plain_one_does(tmp_path):
+    data = made_up_data()
+    rows = np.arange(len(data.ms))
+    plain = Trainer(data, rows, TINY, tmp_path / "plain", replay=False)
+    replayed = Trainer(data, rows, TINY, tmp_path / "replayed")
+    for trainer in (plain, replayed):
+        trainer.run(rows, quiet=True)
+    np.testing.assert_allclose(plain.predict(rows), replayed.predict(rows), rtol=1e-3)
