@@ -3,7 +3,11 @@
 The quota runtime grants ``q W`` of GPU time at the start of every quota window of length ``W``. A
 job runs at full speed while that budget lasts and then pauses until the next window; a pod at
 rest keeps up to ``spare`` of unspent time beyond the budget. Nothing pauses at a window's edge.
-Measured on an H200: ``data/h200_quota.csv``, compared in ``tests/unit/kserve_has/test_duty.py``.
+
+That holds for jobs of many launches. A captured graph is one launch: it starts while any budget is
+left, runs whole, and what it overran delays the next; alone at rest it takes ``gpu_ms`` at any quota.
+Measured on an H200: ``data/h200_quota_networks.csv`` (graphs of 32 networks) and
+``data/h200_quota.csv``, compared in ``tests/unit/kserve_has/test_duty.py``.
 """
 
 from __future__ import annotations

@@ -42,6 +42,11 @@ def _add_evaluate(actions: Subparsers) -> None:
         metavar="MS",
         help="of the runtime that enforced the table's quotas; its law then tells what they do",
     )
+    parser.add_argument(
+        "--one-launch",
+        action="store_true",
+        help="that law is the one of captured graphs, which nothing pauses once they started",
+    )
     parser.set_defaults(run=_evaluate)
 
 
@@ -66,7 +71,8 @@ def _add_serve(actions: Subparsers) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     table = read_table(args.points, dtype=args.dtype, mode=args.mode)
-    metrics = evaluate(table, Task(args.split, args.measured, args.seed, args.quota_window_ms))
+    task = Task(args.split, args.measured, args.seed, args.quota_window_ms, args.one_launch)
+    metrics = evaluate(table, task)
     path = write(metrics, args.out)
     floor = metrics["noise_floor"]
     noise = "unknown" if floor is None else f"{100 * floor:.2f} %"

@@ -36,6 +36,7 @@ class Task:
         seed: of random choices.
         quota_window_ms: of the runtime that enforced the table's quotas, whose law then tells what
             they do; None: they are learnt like batch and SMs. Not for ``random``.
+        one_launch: whether that law is the one of captured graphs, each a single launch.
 
     """
 
@@ -43,6 +44,7 @@ class Task:
     points: int = 6
     seed: int = 0
     quota_window_ms: float | None = None
+    one_launch: bool = False
 
 
 def basis_for(table: Table) -> Basis:
@@ -71,7 +73,7 @@ def evaluate(table: Table, task: Task) -> dict[str, Any]:
     }
     figures = report(ways[task.split](table, task), table.family)
     about = {"split": task.split, "measured_points": task.points, "seed": task.seed}
-    about |= {"quota_window_ms": task.quota_window_ms}
+    about |= {"quota_window_ms": task.quota_window_ms, "one_launch": task.one_launch}
     return {**about, "noise_floor": table.noise_floor, **figures}
 
 
@@ -109,6 +111,8 @@ def _held_out(table: Table, task: Task, group_of: Callable[[str], str]) -> dict[
                 fitted, _ = fitted_to_few(prior, table, name, task.points, deviations)
                 throttled = every.networks[name]
                 throttled = throttled.take(throttled.quota < 100)
-                more = under_law(fitted, throttled, deviations, window_ms)
+                more = under_law(
+                    fitted, throttled, deviations, window_ms, one_launch=task.one_launch
+                )
                 found[name] = together([found[name], more])
     return found

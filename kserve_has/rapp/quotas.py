@@ -32,18 +32,30 @@ def full_quota(table: Table) -> Table:
 
 
 def under_law(
-    fitted: FittedNetwork, points: Points, deviations: float, quota_window_ms: float
+    fitted: FittedNetwork,
+    points: Points,
+    deviations: float,
+    quota_window_ms: float,
+    *,
+    one_launch: bool = False,
 ) -> Answers:
     """Return answers for points at any quota; the bound is that of the mean over phases."""
     value, deviation = fitted.log_belief(points)
-    return Answers(
-        np.exp(points.log_ms),
-        law(np.exp(value), points.quota, quota_window_ms),
-        law(np.exp(value + deviations * deviation), points.quota, quota_window_ms),
+    mean, upper = (
+        law(np.exp(at), points.quota, quota_window_ms, one_launch=one_launch)
+        for at in (value, value + deviations * deviation)
     )
+    return Answers(np.exp(points.log_ms), mean, upper)
 
 
-def law(gpu_ms: Vector, quota: Vector, quota_window_ms: float) -> Vector:
-    """Return the mean wall milliseconds of lone requests, one a point."""
+def law(
+    gpu_ms: Vector, quota: Vector, quota_window_ms: float, *, one_launch: bool = False
+) -> Vector:
+    """Return the mean wall milliseconds of lone requests, one a point.
+
+    ``one_launch``: of captured graphs, which nothing pauses once they started.
+    """
+    if one_launch:
+        return gpu_ms
     pairs = zip(gpu_ms, quota, strict=True)
     return np.array([alone_mean_ms(float(g), round(q), quota_window_ms) for g, q in pairs])

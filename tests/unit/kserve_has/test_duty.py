@@ -50,3 +50,49 @@ def test_a_real_gpu_keeps_the_law():
     assert len(law) >= 60
     assert sum(law) / len(law) < 0.05
     assert sum(stream) / len(stream) > 0.5  # what the law is not
+
+
+def graphs_under_quota():
+    with (files("kserve_has.latency") / "data" / "h200_quota_networks.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    place = ("model", "batch", "sm")
+    alone = {
+        tuple(r[k] for k in place): float(r["latency_ms"])
+        for r in rows
+        if (r["quota"], r["repeat"]) == ("100", "0")
+    }
+    for row in rows:
+        gpu_ms = alone.get(tuple(row[k] for k in place))
+        if row["quota"] != "100" and gpu_ms is not None:
+            yield row, gpu_ms, int(row["quota"]) / 100 * WINDOW_MS
+
+
+def test_the_quota_data_cover_what_was_promised():
+    rows = [row for row, *_ in graphs_under_quota()]
+    assert len({r["model"] for r in rows}) >= 24
+    assert len({r["family"] for r in rows}) >= 8
+    assert {"15", "30", "50", "75"} == {r["quota"] for r in rows}
+    assert {"24", "64", "132"} == {r["sm"] for r in rows}
+
+
+def test_nothing_pauses_a_graph_that_started():
+    walls, paused = [], []
+    for row, gpu_ms, budget_ms in graphs_under_quota():
+        # Longer than two budgets, the one before had left a debt.
+        if budget_ms < gpu_ms <= 2 * budget_ms:
+            for phase, wall in zip(row["phases_ms"].split(), row["walls_ms"].split(), strict=True):
+                walls.append(abs(gpu_ms / float(wall) - 1))
+                law = alone_ms(gpu_ms, int(row["quota"]), WINDOW_MS, float(phase))
+                paused.append(abs(law / float(wall) - 1))
+    assert len(walls) >= 100
+    assert sum(walls) / len(walls) < 0.03
+    assert sum(paused) / len(paused) > 0.5  # what the law of many launches would have
+
+
+def test_what_fits_the_budget_never_pauses():
+    off = [
+        float(row["latency_ms"]) - gpu_ms
+        for row, gpu_ms, budget_ms in graphs_under_quota()
+        if gpu_ms < 0.8 * budget_ms
+    ]
+    assert sorted(off)[len(off) // 2] < 0.3  # a wake-up after idleness, no pause

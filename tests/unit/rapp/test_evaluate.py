@@ -133,6 +133,12 @@ def test_the_law_of_the_window_tells_what_quotas_do(quota_table, split, tmp_path
     assert by_law["mape"] < learnt["mape"]
 
 
+def test_nothing_pauses_networks_of_one_launch(quota_table, tmp_path):
+    by_law = evaluated(quota_table, tmp_path, "family", "--quota-window-ms", "50", "--one-launch")
+    assert by_law["one_launch"]
+    assert by_law["coverage"] < 0.9  # the table was made with pauses, which this law does not have
+
+
 def test_the_law_needs_points_at_full_quota(tmp_path):
     rows = [quota_row("a1", 1, 8, 50, 3.0), quota_row("b1", 1, 8, 100, 3.0)]
     table = read_table(write_rows(tmp_path / "q.csv", rows, QUOTA_COLUMNS))
