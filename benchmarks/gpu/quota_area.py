@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.gpu.quota_clock import Clock
 from benchmarks.gpu.quota_parts import Child, Pod, share_time
-from benchmarks.gpu.quota_shares import counted
+from benchmarks.gpu.quota_shares import LATE_S, counted
 from benchmarks.gpu.quota_stats import BIN_S
 
 SHARES = (1.0, 0.5, 0.25)
@@ -81,7 +81,7 @@ def _quota_rows(
 
 def _speeds(children: list[Child], ask: dict[str, Any], seconds: float) -> list[float]:
     for child in children:
-        child.start(**ask, seconds=seconds + 0.6)
+        child.start(**ask, seconds=seconds + LATE_S)
     counts = counted([child.finish(seconds + 60) for child in children])
     return [sum(steps) / (len(steps) * BIN_S) for steps in counts]
 

@@ -213,19 +213,19 @@ SECTIONS: dict[str, Section] = {
 
 def rows_of(report: Report) -> list[Row]:
     """Return the lines of the table; a phase that failed or was skipped says so."""
-    rows: list[Row] = []
-    for name, value in report.items():
-        section = next((s for key, s in SECTIONS.items() if name.startswith(key)), None)
-        if section is None or not value:
-            continue
-        if isinstance(value, dict) and ("failed" in value or "skipped" in value):
-            rows.append((name, "", str(value.get("failed", value.get("skipped")))[:90], "-"))
-            continue
-        try:
-            rows += list(section(name, value))
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            rows.append((name, "", f"report incomplete: {error!r}"[:90], "-"))
-    return rows
+    return [row for name, value in report.items() for row in _rows(name, value)]
+
+
+def _rows(name: str, value: Any) -> list[Row]:
+    section = next((s for key, s in SECTIONS.items() if name.startswith(key)), None)
+    if section is None or not value:
+        return []
+    if isinstance(value, dict) and ("failed" in value or "skipped" in value):
+        return [(name, "", str(value.get("failed", value.get("skipped")))[:90], "-")]
+    try:
+        return list(section(name, value))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        return [(name, "", f"report incomplete: {error!r}"[:90], "-")]
 
 
 def table(report: Report) -> str:
@@ -234,7 +234,14 @@ def table(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    """Return the report as a markdown table."""
-    lines = ["| what | must | found | met |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows_of(report)]
-    return "\n".join(lines) + "\n"
+    """Return the report as markdown: a heading and a table for each phase, in a fixed order."""
+    lines: list[str] = []
+    order = list(SECTIONS)
+    names = [name for name in report if any(name.startswith(key) for key in order)]
+    rank = {name: next(i for i, key in enumerate(order) if name.startswith(key)) for name in names}
+    for name in sorted(names, key=lambda name: rank[name]):
+        if rows := _rows(name, report[name]):
+            lines += [f"### {name}", "", "| what | must | found | met |", "|---|---|---|---|"]
+            lines += [f"| {' | '.join(row)} |" for row in rows]
+            lines.append("")
+    return "\n".join(lines)

@@ -24,6 +24,7 @@ from benchmarks.gpu.quota_stats import BIN_S, spread, window_errors
 
 RATIOS = (100, 300, 500)
 LEAD_BINS = 1 if CHECK else 10  # half a second: both are at work by then
+LATE_S = 2.0 if CHECK else 0.6  # longer than asked for, for what is cut off at both ends
 GEMMS = 2  # products of 4096 x 4096 a step, about 0.4 ms
 DEPTH = 4  # steps in flight: alone, the GPU has no gaps, so its speed is known work per GPU time
 COUNTERS = (
@@ -54,14 +55,14 @@ def counted(answers: list[Answer]) -> list[list[int]]:
 
 def alone(child: Child, seconds: float, mode: str) -> float:
     """Return steps a second of a process that has the GPU to itself."""
-    [counts] = counted([child.ask(**steps(mode, seconds + 0.6))])
+    [counts] = counted([child.ask(**steps(mode, seconds + LATE_S))])
     return sum(counts) / (len(counts) * BIN_S)
 
 
 def together(children: list[Child], seconds: float, mode: str) -> list[list[int]]:
     """Run processes side by side; return their steps by quota window."""
     for child in children:
-        child.start(**steps(mode, seconds + 0.6))
+        child.start(**steps(mode, seconds + LATE_S))
     return counted([child.finish(seconds + 30) for child in children])
 
 
