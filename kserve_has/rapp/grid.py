@@ -68,17 +68,22 @@ class Grid:
         batch, sm, quota = zip(*every, strict=True)
         return cls.of(batch, sm, quota, quota_window_ms)
 
-    def under_quota(self, mean: Vector, upper: Vector, lower: Vector) -> tuple[Vector, ...]:
+    def under_quota(
+        self, mean: Vector, upper: Vector, lower: Vector, *, one_launch: bool = False
+    ) -> tuple[Vector, ...]:
         """Return wall milliseconds of every configuration from GPU milliseconds of every piece.
 
         The mean is that of a request alone over a random phase of the quota window; the upper
         bound allows for one that found the budget spent, the lower one for the best phase at rest
-        (the law of :mod:`kserve_has.latency.duty`).
+        (the law of :mod:`kserve_has.latency.duty`). ``one_launch``: of captured graphs, which wait for
+        the debt of others only, nothing pausing them once they started.
         """
         top, bottom = upper[self.piece], lower[self.piece]
         most = np.ceil(top / self.budget_ms)
         most *= self.pause_ms
         most += top
+        if one_launch:
+            return mean[self.piece], most, bottom
         # The best phase spends the whole first credit just before a window's edge.
         least = np.ceil((bottom - self.credit_ms) / self.budget_ms)
         least -= 1.0

@@ -36,14 +36,14 @@ class FittedNetwork:
         """Return the network after its profile; no points are allowed."""
         return cls(prior, prior.posterior(points), Bound(deviations))
 
-    def predict(self, grid: Grid) -> tuple[Vector, Vector, Vector]:
+    def predict(self, grid: Grid, *, one_launch: bool = False) -> tuple[Vector, Vector, Vector]:
         """Return mean, upper and lower wall milliseconds of every configuration of a grid."""
         surface = self._surfaces.get(grid)
         if surface is None:
             if len(self._surfaces) >= _KEPT_GRIDS:
                 self._surfaces.clear()
             surface = self._surfaces[grid] = self.surface(grid.batch, grid.sm)
-        mean, upper, lower = grid.under_quota(*surface)
+        mean, upper, lower = grid.under_quota(*surface, one_launch=one_launch)
         return mean, upper, lower
 
     def surface(self, batch: Vector, sm: Vector) -> tuple[Vector, Vector, Vector]:

@@ -27,12 +27,14 @@ class Served:
         network: what is believed of it.
         sm_count: of the GPU.
         quota_window_ms: the quota window the runtime enforces.
+        one_launch: whether a request is a captured graph, which a quota does not pause.
 
     """
 
     network: FittedNetwork
     sm_count: int
     quota_window_ms: float = QUOTA_WINDOW_MS
+    one_launch: bool = False
     _surfaces: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict, repr=False)
 
     def predict(self, batch: int, sm: int, quota_percent: int) -> Latency:
@@ -50,8 +52,9 @@ class Served:
             found = self.network.surface(np.array([float(batch)]), np.array([float(sm)]))
             surface = self._surfaces[batch, sm] = (float(found[0][0]), float(found[1][0]))
         mean_ms, upper_ms = surface
+        alone = alone_mean_ms(mean_ms, quota_percent, self.quota_window_ms)
         return Latency(
-            alone_mean_ms(mean_ms, quota_percent, self.quota_window_ms),
+            mean_ms if self.one_launch else alone,
             elapsed_upper_ms(upper_ms, quota_percent, self.quota_window_ms),
         )
 
@@ -96,7 +99,7 @@ class ProfiledLatency:
 
         """
         former = self.served(served_model, gpu_product)
-        fresh = Served(network, former.sm_count, former.quota_window_ms)
+        fresh = Served(network, former.sm_count, former.quota_window_ms, former.one_launch)
         return ProfiledLatency({**self._served, (served_model, gpu_product): fresh})
 
     def predict_grid(
@@ -108,7 +111,8 @@ class ProfiledLatency:
             LatencyModelError: the model or GPU is unknown.
 
         """
-        return self.served(served_model, gpu_product).network.predict(grid)
+        served = self.served(served_model, gpu_product)
+        return served.network.predict(grid, one_launch=served.one_launch)
 
     def served(self, served_model: str, gpu_product: str) -> Served:
         """Return what is known of a served model on a GPU.
@@ -169,7 +173,8 @@ def from_profiles(
             points = profile.without_quota()
             learnt = priors[way]
             fitted = FittedNetwork.fit(learnt.prior, points, learnt.deviations_after(len(points)))
-            served[key] = Served(fitted, profile.sm_count, quota_window_ms)
+            graph = profile.mode == "graph"
+            served[key] = Served(fitted, profile.sm_count, quota_window_ms, graph)
     if problems:
         raise LatencyModelError("; ".join(problems))
     return ProfiledLatency(served)

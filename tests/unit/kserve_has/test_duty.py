@@ -89,6 +89,12 @@ def test_nothing_pauses_a_graph_that_started():
     assert sum(paused) / len(paused) > 0.5  # what the law of many launches would have
 
 
+def test_no_request_took_longer_than_the_upper_bound():
+    for row, gpu_ms, _ in graphs_under_quota():
+        bound = elapsed_upper_ms(1.05 * gpu_ms + 0.3, int(row["quota"]), WINDOW_MS)
+        assert float(row["most_ms"]) <= bound
+
+
 def test_what_fits_the_budget_never_pauses():
     off = [
         float(row["latency_ms"]) - gpu_ms

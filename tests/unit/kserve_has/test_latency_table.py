@@ -29,6 +29,14 @@ def test_the_upper_bound_is_never_below_the_mean():
         assert latency.upper_ms >= latency.mean_ms
 
 
+def test_a_quota_does_not_pause_captured_graphs():
+    graphs = load_table(dtype="bf16", mode="graph")
+    for quota in (5, 30, 100):
+        answer = graphs.predict("resnet50", H200, 32, 16, quota)
+        assert answer.mean_ms == graphs.gpu_ms("resnet50", H200, 32, 16)
+    assert TABLE.predict("resnet50", H200, 32, 16, 5).mean_ms > answer.mean_ms
+
+
 def test_an_unknown_model_is_answered_with_what_is_known():
     with pytest.raises(LatencyModelError, match=r"known: .*resnet50"):
         TABLE.gpu_ms("resnet51", H200, 8, 16)

@@ -37,3 +37,14 @@ def test_an_observation_is_seen_by_a_grid_that_was_asked_before(prior, unseen):
     fitted = FittedNetwork.fit(prior, unseen, 1.6)
     before = float(fitted.predict(grid)[0][0])
     assert float(fitted.observed(4, 32, 2 * before).predict(grid)[0][0]) > before
+
+
+def test_nothing_pauses_a_captured_graph(prior, unseen):
+    fitted = FittedNetwork.fit(prior, unseen, 1.6)
+    grid = Grid.product((16,), (8,), QUOTAS)
+    alone, _, lowest = (float(a[0]) for a in fitted.surface(grid.batch, grid.sm))
+    mean, upper, lower = fitted.predict(grid, one_launch=True)
+    assert alone > 7 / 100 * 50.0  # more than the smallest budget
+    np.testing.assert_allclose(mean, alone)
+    np.testing.assert_allclose(lower, lowest)
+    np.testing.assert_array_equal(upper, fitted.predict(grid)[1])

@@ -10,7 +10,7 @@ from autoscaler.__main__ import latency_model
 from kserve_has.config.controller import ControllerSettings
 from kserve_has.errors import LatencyModelError
 from kserve_has.rapp.grid import Grid
-from kserve_has.rapp.profiled import from_profiles, load_profiles
+from kserve_has.rapp.profiled import Served, from_profiles, load_profiles
 from kserve_has.rapp.profiles import drivers_differ, read, read_folder, write
 
 GPU = "NVIDIA H200"
@@ -92,6 +92,18 @@ def test_one_question_and_a_grid_agree(model):
     mean, upper, _ = model.predict_grid("tiny", GPU, Grid.of([2], [48], [40]))
     one = model.predict("tiny", GPU, 2, 48, 40)
     np.testing.assert_allclose([one.mean_ms, one.upper_ms], [mean[0], upper[0]])
+
+
+def test_a_quota_pauses_requests_of_many_launches_only(profile):
+    graphs = from_profiles([profile])
+    whole = graphs.predict("tiny", GPU, 16, 8, 100)
+    assert graphs.predict("tiny", GPU, 16, 8, 15).mean_ms == whole.mean_ms
+    learnt = graphs.with_network("tiny", GPU, graphs.served("tiny", GPU).network)
+    assert learnt.predict("tiny", GPU, 16, 8, 15).mean_ms == whole.mean_ms
+    eager = Served(graphs.served("tiny", GPU).network, 132)
+    paused = eager.predict(16, 8, 15)
+    assert paused.mean_ms > 1.5 * whole.mean_ms
+    assert paused.upper_ms == graphs.predict("tiny", GPU, 16, 8, 15).upper_ms
 
 
 @pytest.mark.parametrize(
