@@ -2,7 +2,9 @@
  *
  * HAS_EMULATOR_FAULT is a comma-separated list: alloc_after=N, launch_after=N, green_after=N,
  * stream_after=N and instantiate_after=N make every call of that kind beyond the first N fail;
- * query_delay_us=N makes event and stream queries slow. It is read once.
+ * query_delay_us=N makes event and stream queries slow; graph_sms=N refuses launches of graphs with
+ * kernels on fewer SMs, as if their clusters did not fit; graphs=N allows so many executable graphs at
+ * a time. It is read once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 #define NO_LIMIT (~0ul)
 
-static unsigned long limits[FAULT_KINDS], calls[FAULT_KINDS], query_delay_us;
+static unsigned long limits[FAULT_KINDS], calls[FAULT_KINDS], query_delay_us, graph_sms, graphs;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static unsigned long number_of(const char *key, unsigned long otherwise)
@@ -35,6 +37,20 @@ static void read_faults(void)
     for (int kind = 0; kind < FAULT_KINDS; kind++)
         limits[kind] = number_of(keys[kind], NO_LIMIT);
     query_delay_us = number_of("query_delay_us=", 0);
+    graph_sms = number_of("graph_sms=", 0);
+    graphs = number_of("graphs=", NO_LIMIT);
+}
+
+unsigned long fault_graphs(void)
+{
+    pthread_once(&once, read_faults);
+    return graphs;
+}
+
+int fault_graph_sms(void)
+{
+    pthread_once(&once, read_faults);
+    return (int)graph_sms;
 }
 
 bool fault_due(enum fault kind)

@@ -40,6 +40,8 @@ struct CUgraphExecUpdateResultInfo_st {
     CUgraphNode error_from_node;
 };
 
+static unsigned long live; /* executable graphs */
+
 static size_t flatten(CUgraph graph, struct step *steps)
 {
     size_t made = 0;
@@ -62,6 +64,7 @@ static CUgraphExec new_exec(CUgraph graph)
     if (!exec)
         return NULL;
     exec->kind = KIND_EXEC;
+    __atomic_fetch_add(&live, 1, __ATOMIC_ACQ_REL);
     exec->target = 0;
     pthread_mutex_init(&exec->launching, NULL);
     exec->count = flatten(graph, exec->steps);
@@ -77,7 +80,9 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned 
 {
     if (!exec || !graph_is(graph) || flags > 15)
         return CUDA_ERROR_INVALID_VALUE;
-    *exec = fault_due(FAULT_INSTANTIATE) ? NULL : new_exec(graph);
+    bool may = !fault_due(FAULT_INSTANTIATE) &&
+               __atomic_load_n(&live, __ATOMIC_ACQUIRE) < fault_graphs();
+    *exec = may ? new_exec(graph) : NULL;
     return *exec ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -98,6 +103,7 @@ CUresult cuGraphExecDestroy(CUgraphExec exec)
         return CUDA_ERROR_INVALID_VALUE;
     exec->kind = 0;
     free(exec);
+    __atomic_fetch_sub(&live, 1, __ATOMIC_ACQ_REL);
     return CUDA_SUCCESS;
 }
 
@@ -143,6 +149,16 @@ static CUresult capture_step(CUstream stream, const struct step *step)
     }
 }
 
+static bool all_fit(CUgraphExec exec)
+{
+    int least = fault_graph_sms();
+    for (size_t i = 0; least && i < exec->count; i++)
+        if (exec->steps[i].type == CU_GRAPH_NODE_TYPE_KERNEL &&
+            sm_set_size(&exec->steps[i].context->sms) < least)
+            return false;
+    return true;
+}
+
 /* Launches of one executable graph come one after the other, whatever streams they are on. */
 static CUresult launch(CUgraphExec exec, CUstream stream)
 {
@@ -165,6 +181,8 @@ CUresult cuGraphLaunch(CUgraphExec exec, CUstream handle)
     CUresult result = exec_is(exec) ? stream_resolve(handle, &stream) : CUDA_ERROR_INVALID_VALUE;
     if (result == CUDA_SUCCESS && fault_due(FAULT_LAUNCH))
         result = CUDA_ERROR_LAUNCH_FAILED;
+    if (result == CUDA_SUCCESS && !all_fit(exec))
+        result = CUDA_ERROR_INVALID_CLUSTER_SIZE;
     if (result == CUDA_SUCCESS && !stream->capture)
         return launch(exec, stream);
     for (size_t i = 0; result == CUDA_SUCCESS && i < exec->count; i++)
@@ -222,6 +240,6 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph, CUgraphExecUpdate
         exec->steps[i] = wanted->steps[i];
         exec->steps[i].node = node;
     }
-    free(wanted);
+    cuGraphExecDestroy(wanted);
     return info->result == 0 ? CUDA_SUCCESS : UPDATE_FAILURE;
 }

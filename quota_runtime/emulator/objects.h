@@ -88,6 +88,8 @@ enum fault { FAULT_ALLOC, FAULT_LAUNCH, FAULT_GREEN, FAULT_STREAM, FAULT_INSTANT
 /* Count a call of this kind; whether it is to fail (see faults.c). */
 bool fault_due(enum fault kind);
 void fault_slow_query(void);
+int fault_graph_sms(void);
+unsigned long fault_graphs(void);
 
 /* The context on top of the calling thread's stack; NULL when there is none. */
 CUcontext context_current(void);

@@ -31,7 +31,6 @@ struct has_graph {
     /* For launches. NULL stands for the program's own. */
     _Atomic(struct has_variant *) wanted;  /* by the helper, for the next launch */
     _Atomic(struct has_variant *) serving; /* changed only by who has the graph to itself */
-    atomic_bool unordered;                 /* what serves changed since the last launch */
     atomic_int users;                      /* threads that launch it, or HAS_MOVING */
     atomic_uint used;                      /* when it was launched last; 0: never */
     atomic_uint next_sms;                  /* of `wanted` */

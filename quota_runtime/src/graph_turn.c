@@ -52,10 +52,13 @@ void has_graph_give_back(struct has_graph *graph)
     atomic_fetch_sub(&graph->users, HAS_MOVING);
 }
 
+/* Serves as the program's own; but the next launch is ordered, since another was launched last. */
+static struct has_variant own_again;
+
 void has_graph_put_own(struct has_graph *graph)
 {
-    if (atomic_exchange(&graph->serving, NULL))
-        atomic_store(&graph->unordered, true);
+    if (atomic_load(&graph->serving))
+        atomic_store(&graph->serving, &own_again);
 }
 
 static void stay(struct has_graph *graph)
@@ -114,9 +117,8 @@ static void note(struct has_graph *graph, struct has_lane *lane)
             here == lane)
             return;
     }
-    struct has_lane *other = atomic_exchange(&graph->seen[0], lane);
-    if (other && other != lane)
-        into_limbo(graph, other);
+    /* What was launched on another comes before what is launched now, which is noted. */
+    atomic_store(&graph->seen[0], lane);
 }
 
 void has_graph_lane_gone(struct has_lane *lane)
@@ -137,6 +139,8 @@ void has_graph_lane_gone(struct has_lane *lane)
 static void use(struct has_graph_turn *turn, const struct has_variant *variant)
 {
     const struct has_graph *graph = turn->graph;
+    if (variant == &own_again)
+        variant = NULL;
     turn->exec = variant ? variant->exec : graph->exec;
     turn->sms = variant ? variant->sms : graph->sms;
     turn->partition = variant ? variant->partition : graph->partition;
@@ -160,19 +164,17 @@ void has_graph_want(struct has_graph *graph, struct has_variant *variant)
 static bool changes(struct has_graph *graph)
 {
     return atomic_load_explicit(&graph->wanted, memory_order_relaxed) !=
-               atomic_load_explicit(&graph->serving, memory_order_relaxed) ||
-           atomic_load(&graph->unordered);
+           atomic_load_explicit(&graph->serving, memory_order_relaxed);
 }
 
 /* Until the launch is made; false: somebody else is inside, and what serves goes on serving. */
 static bool change(struct has_graph *graph, struct has_lane *lane)
 {
-    if ((has_capture_any() && !atomic_load(&graph->unordered)) || !has_graph_try_take(graph))
+    if (!has_graph_try_take(graph))
         return false;
     atomic_store(&graph->serving, atomic_load(&graph->wanted));
     order_after_seen(graph, lane);
     forget_seen(graph);
-    atomic_store(&graph->unordered, false);
     return true;
 }
 
@@ -181,18 +183,11 @@ void has_graph_enter(struct has_graph_turn *turn, struct has_lane *lane)
     struct has_graph *graph = turn->graph;
     if (!graph)
         return;
-    turn->held = 0;
-    while (!turn->held) {
-        if (__builtin_expect(changes(graph), 0) && change(graph, lane)) {
-            turn->held = HAS_MOVING;
-            break;
-        }
+    if (__builtin_expect(changes(graph), 0) && change(graph, lane)) {
+        turn->held = HAS_MOVING;
+    } else {
         stay(graph);
         turn->held = 1;
-        if (__builtin_expect(atomic_load(&graph->unordered), 0)) {
-            has_graph_leave(turn);
-            sched_yield();
-        }
     }
     use(turn, atomic_load_explicit(&graph->serving, memory_order_acquire));
     note(graph, lane);

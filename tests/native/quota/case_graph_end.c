@@ -46,14 +46,12 @@ static void a_graph_is_destroyed_with_all_that_was_made_of_it(void)
     start();
     CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
     CUfunction wide = kernel("wide_100us");
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 12; i++) {
         resize(i % 2 ? HALF : QUARTER, 1000);
         CUgraphExec exec = executable(captured(wide, stream, KERNELS));
         resize(ALL, 1000);
-        for (int k = 0; k < 40; k++) {
-            OK(cuGraphLaunch(exec, stream));
-            pause_us(300);
-        }
+        follows(132, exec, stream); /* three executable graphs are all the driver allows here */
+        OK(cuGraphLaunch(exec, stream));
         OK(cuGraphExecDestroy(exec));
     }
     OK(cuStreamSynchronize(stream));
@@ -93,6 +91,27 @@ static void a_graph_launched_into_a_capture_is_the_programs_own(void)
     CUgraphExec outer = executable(graph);
     CHECK(is_on(132, outer, stream));
     follows(64, outer, stream);
+}
+
+/* One that has no copy, since it allocates, is priced by what it has inside. */
+static void a_graph_in_a_capture_is_priced_by_its_own_sms(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr memory;
+    CUgraph graph;
+    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(cuMemAllocAsync(&memory, 4096, stream));
+    OK(launch(kernel("wide_100us"), stream));
+    OK(cuMemFreeAsync(memory, stream));
+    OK(cuStreamEndCapture(stream, &graph));
+    CUgraphExec inner = executable(graph);
+    resize(HALF, 1000);
+    OK(launch(kernel("wide_100us"), stream));
+    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(cuGraphLaunch(inner, stream));
+    OK(cuStreamEndCapture(stream, &graph));
+    CHECK_NEAR(charged(executable(graph), stream), 132, 0.5);
 }
 /* --- where it cannot be ---------------------------------------------------------------------- */
 
@@ -135,10 +154,96 @@ static void a_graph_that_cannot_be_made_pays_with_time(void)
     CHECK(slot()->throttled_ns > 0);
 }
 
+/* The driver refuses it below 60 SMs, at its launch: the program sees nothing of it. */
+static void a_graph_that_cannot_be_launched_goes_back(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraphExec exec = executable(captured(kernel("wide_100us"), stream, KERNELS));
+    resize(HALF, 1000);
+    follows(64, exec, stream);
+    resize(QUARTER, 1000);
+    for (int i = 0; i < 2000 && is_on(64, exec, stream); i++)
+        pause_us(1000);
+    stays(132, exec, stream);
+    CHECK_NEAR(charged(exec, stream), 132, 0.5);
+    resize(HALF, 1000);
+    follows(64, exec, stream);
+}
+
+/* All its blocks must fit at once, so it stays, and the graph is priced by it. */
+static void a_cooperative_kernel_stays_where_it_was(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUfunction wide = kernel("wide_100us");
+    CUgraph graph;
+    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(launch(wide, stream));
+    OK(cuLaunchCooperativeKernel(wide, 8 * H200_SMS, 1, 1, 256, 1, 1, 0, stream, NULL));
+    OK(cuStreamEndCapture(stream, &graph));
+    CUgraphExec exec = executable(graph);
+    resize(HALF, 1000);
+    double wanted = (0.1 * 132 / 64 + 0.1) * MS;
+    for (int i = 0; i < 2000 && cost(exec, stream) < 0.97 * wanted; i++)
+        pause_us(1000);
+    CHECK_NEAR(cost(exec, stream), wanted, 0.03 * wanted);
+    CHECK_NEAR(charged(exec, stream), 132, 0.5);
+}
+
+static void a_graph_inside_a_graph_moves_with_it(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraph inner = captured(kernel("wide_100us"), stream, KERNELS), outer;
+    CUgraphNode node;
+    OK(cuGraphCreate(&outer, 0));
+    OK(cuGraphAddChildGraphNode(&node, outer, NULL, 0, inner));
+    CUgraphExec exec = executable(outer);
+    resize(HALF, 1000);
+    follows(64, exec, stream);
+    CHECK_NEAR(charged(exec, stream), 64, 0.5);
+}
+
+/* The device launches it by its handle. */
+static void a_graph_for_the_device_to_launch_stays(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraphExec exec;
+    OK(cuGraphInstantiateWithFlags(&exec, captured(kernel("wide_100us"), stream, KERNELS), 4));
+    resize(HALF, 1000);
+    stays(132, exec, stream);
+}
+
+/* A context of its own on 16 SMs: those are the program's choice. */
+static void a_graph_on_sms_of_the_programs_choice_stays(void)
+{
+    start();
+    CUdevResource whole, groups[2], rest;
+    CUdevResourceDesc description;
+    CUgreenCtx green;
+    CUstream own, stream = new_stream(CU_STREAM_NON_BLOCKING);
+    unsigned count = 2;
+    OK(cuDeviceGetDevResource(0, &whole, CU_DEV_RESOURCE_TYPE_SM));
+    OK(cuDevSmResourceSplitByCount(groups, &count, &whole, &rest, 0, 8));
+    OK(cuDevResourceGenerateDesc(&description, groups, 2));
+    OK(cuGreenCtxCreate(&green, description, 0, CU_GREEN_CTX_DEFAULT_STREAM));
+    OK(cuGreenCtxStreamCreate(&own, green, CU_STREAM_NON_BLOCKING, 0));
+    CUgraphExec exec = executable(captured(kernel("wide_100us"), own, KERNELS));
+    resize(HALF, 1000);
+    stays(16, exec, stream);
+}
+
 MAIN(CASE(a_graph_that_the_program_changes_stays_its_own),
      CASE(a_node_that_the_program_changes_is_changed_in_what_runs),
      CASE(a_graph_is_destroyed_with_all_that_was_made_of_it),
      CASE(nothing_is_made_while_a_stream_captures),
      CASE(a_graph_launched_into_a_capture_is_the_programs_own),
+     CASE(a_graph_in_a_capture_is_priced_by_its_own_sms),
      CASE(what_was_not_used_for_longest_goes_first),
-     CASE(a_graph_that_cannot_be_made_pays_with_time))
+     CASE(a_graph_that_cannot_be_made_pays_with_time),
+     CASE(a_graph_that_cannot_be_launched_goes_back),
+     CASE(a_cooperative_kernel_stays_where_it_was), CASE(a_graph_inside_a_graph_moves_with_it),
+     CASE(a_graph_for_the_device_to_launch_stays),
+     CASE(a_graph_on_sms_of_the_programs_choice_stays))

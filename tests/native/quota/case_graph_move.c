@@ -59,63 +59,78 @@ static void graphs_that_nobody_launches_are_not_made(void)
     CUgraphExec execs[20];
     for (int i = 0; i < 20; i++)
         execs[i] = executable(captured(wide, stream, KERNELS));
+    OK(cuGraphLaunch(execs[5], stream));
+    OK(cuStreamSynchronize(stream));
+    pause_us(2200000); /* too long ago to tell that it will be launched again */
     resize(HALF, 1000);
     follows(64, execs[7], stream);
     pause_us(50000);
-    CHECK(is_on(132, execs[3], stream));
-    follows(64, execs[3], stream);
+    for (int i = 3; i < 6; i++) {
+        CUevent begin = record(stream);
+        OK(cuGraphLaunch(execs[i], stream));
+        CHECK(between_ns(begin, record(stream)) < 0.8 * on(64));
+    }
+    follows(64, execs[5], stream);
 }
 
 /* --- order ----------------------------------------------------------------------------------- */
 
-static int inside, overlaps, finished;
+#define MOST_LAUNCHES 4096
 
-static void comes_in(void *unused)
+static CUevent ends[MOST_LAUNCHES];
+static int launches;
+
+/* A graph that takes 1 ms on any partition, and would run beside itself. */
+static CUgraphExec narrow_graph(CUstream stream)
 {
-    (void)unused;
-    if (__atomic_add_fetch(&inside, 1, __ATOMIC_SEQ_CST) != 1)
-        __atomic_add_fetch(&overlaps, 1, __ATOMIC_SEQ_CST);
+    return executable(captured(kernel("narrow_ms"), stream, 1));
 }
 
-static void goes_out(void *unused)
+static void launch_noted(CUgraphExec exec, CUstream stream)
 {
-    (void)unused;
-    __atomic_sub_fetch(&inside, 1, __ATOMIC_SEQ_CST);
-    __atomic_add_fetch(&finished, 1, __ATOMIC_SEQ_CST);
+    CUevent end = new_event();
+    OK(cuGraphLaunch(exec, stream));
+    OK(cuEventRecord(end, stream));
+    int place = __atomic_fetch_add(&launches, 1, __ATOMIC_SEQ_CST);
+    CHECK(place < MOST_LAUNCHES);
+    ends[place] = end;
 }
 
-/* A graph that sees whether another launch of it runs at the same time. */
-static CUgraphExec watchful(CUstream stream)
+static int by_time(const void *a, const void *b)
 {
-    CUgraph graph;
-    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
-    OK(cuLaunchHostFunc(stream, comes_in, NULL));
-    OK(launch(kernel("wide_100us"), stream));
-    OK(cuLaunchHostFunc(stream, goes_out, NULL));
-    OK(cuStreamEndCapture(stream, &graph));
-    return executable(graph);
+    double first = *(const double *)a, second = *(const double *)b;
+    return (first > second) - (first < second);
 }
+
+/* One after the other: from each end to the next there is time for a whole launch. */
+static void check_that_none_overlapped(CUevent begin)
+{
+    static double at[MOST_LAUNCHES];
+    for (int i = 0; i < launches; i++)
+        at[i] = between_ns(begin, ends[i]);
+    qsort(at, (size_t)launches, sizeof at[0], by_time);
+    for (int i = 0; i < launches; i++)
+        CHECK(at[i] - (i ? at[i - 1] : 0) > 0.98 * MS);
+}
+
+static const uint64_t sizes[] = {HALF, ALL, QUARTER};
 
 static void launches_on_several_streams_never_overlap(void)
 {
     start();
-    CUstream streams[6], busy = new_stream(CU_STREAM_NON_BLOCKING);
-    for (int i = 0; i < 6; i++) /* more than the library notes by name */
+    CUstream streams[6]; /* more than the library notes */
+    for (int i = 0; i < 6; i++)
         streams[i] = new_stream(CU_STREAM_NON_BLOCKING);
-    CUgraphExec exec = watchful(streams[0]);
-    static const uint64_t sizes[] = {HALF, ALL, QUARTER};
-    int launched = 0;
-    for (int i = 0; i < 600; i++, launched++) {
-        if (i % 40 == 0)
-            write_limits(sizes[i / 40 % 3], 1000, 1ull << 40);
-        OK(cuGraphLaunch(exec, streams[i % 6]));
-        if (i % 5 == 0)
-            pause_us(300);
+    CUgraphExec exec = narrow_graph(streams[0]);
+    CUevent begin = record(streams[0]);
+    for (int i = 0; i < 500; i++) { /* faster than they run */
+        if (i % 25 == 0)
+            write_limits(sizes[i / 25 % 3], 1000, 1ull << 40);
+        launch_noted(exec, streams[i % 6]);
+        pause_us(300);
     }
-    OK(launch(kernel("narrow_us"), busy));
-    OK(cuCtxSynchronize());
-    CHECK(finished == launched);
-    CHECK(overlaps == 0);
+    check_that_none_overlapped(begin);
+    CHECK(slot()->resizes > 10);
 }
 
 /* What was launched on a stream that is gone is still waited for. */
@@ -123,50 +138,64 @@ static void launches_on_streams_that_end_never_overlap(void)
 {
     start();
     CUstream first = new_stream(CU_STREAM_NON_BLOCKING);
-    CUgraphExec exec = watchful(first);
-    static const uint64_t sizes[] = {HALF, ALL, QUARTER};
-    for (int i = 0; i < 200; i++) {
-        if (i % 20 == 0)
-            write_limits(sizes[i / 20 % 3], 1000, 1ull << 40);
+    CUgraphExec exec = narrow_graph(first);
+    CUevent begin = record(first);
+    for (int i = 0; i < 150; i++) {
+        if (i % 15 == 0)
+            write_limits(sizes[i / 15 % 3], 1000, 1ull << 40);
         CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
-        OK(cuGraphLaunch(exec, stream));
-        OK(cuGraphLaunch(exec, stream));
+        launch_noted(exec, stream);
+        launch_noted(exec, stream);
         OK(cuStreamDestroy_v2(stream));
         pause_us(500);
     }
-    for (int i = 0; i < 3000 && __atomic_load_n(&finished, __ATOMIC_SEQ_CST) < 400; i++)
-        pause_us(1000);
-    CHECK(finished == 400 && overlaps == 0);
+    check_that_none_overlapped(begin);
+}
+
+/* The program's own comes back while what stood in for it is still running elsewhere. */
+static void a_change_comes_after_what_was_launched_before(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING), other = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraph graph = captured(kernel("narrow_ms"), stream, 1);
+    CUgraphExec exec;
+    CUevent begin = record(stream);
+    uint64_t info[4];
+    OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    resize(HALF, 1000);
+    for (int i = 0; i < 100; i++) {
+        launch_noted(exec, stream);
+        pause_us(500);
+    }
+    OK(cuGraphExecUpdate_v2(exec, graph, (void *)info));
+    launch_noted(exec, other);
+    check_that_none_overlapped(begin);
 }
 
 static CUcontext shared;
 static CUgraphExec shared_exec;
 static int enough;
 
-static void *launch_many(void *count)
+static void *launch_many(void *unused)
 {
-    uint64_t *launched = count;
     OK(cuCtxSetCurrent(shared));
     CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
-    for (; !__atomic_load_n(&enough, __ATOMIC_ACQUIRE); ++*launched) {
-        OK(cuGraphLaunch(shared_exec, stream));
-        if (*launched % 8 == 0)
-            OK(cuStreamSynchronize(stream));
+    for (int i = 0; !__atomic_load_n(&enough, __ATOMIC_ACQUIRE); i++) {
+        launch_noted(shared_exec, stream);
+        pause_us(i % 16 ? 500 : 30000);
     }
-    OK(cuStreamSynchronize(stream));
-    return NULL;
+    return unused;
 }
 
 static void threads_launch_a_graph_while_it_moves(void)
 {
     pthread_t thread[3];
-    uint64_t launched[3] = {0};
     shared = start();
     CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
-    shared_exec = watchful(stream);
+    shared_exec = narrow_graph(stream);
+    CUevent begin = record(stream);
     for (int i = 0; i < 3; i++)
-        CHECK(pthread_create(&thread[i], NULL, launch_many, &launched[i]) == 0);
-    static const uint64_t sizes[] = {HALF, ALL, QUARTER};
+        CHECK(pthread_create(&thread[i], NULL, launch_many, NULL) == 0);
     for (int i = 0; i < 60; i++) {
         write_limits(sizes[i % 3], 1000, 1ull << 40);
         pause_us(8000);
@@ -174,9 +203,8 @@ static void threads_launch_a_graph_while_it_moves(void)
     __atomic_store_n(&enough, 1, __ATOMIC_RELEASE);
     for (int i = 0; i < 3; i++)
         pthread_join(thread[i], NULL);
-    OK(cuCtxSynchronize());
-    CHECK((uint64_t)finished == launched[0] + launched[1] + launched[2]);
-    CHECK(overlaps == 0 && slot()->ungated_launches == 0);
+    check_that_none_overlapped(begin);
+    CHECK(slot()->graph_launches == (uint64_t)launches && slot()->ungated_launches == 0);
 }
 
 MAIN(CASE(a_graph_follows_the_partition),
@@ -185,4 +213,5 @@ MAIN(CASE(a_graph_follows_the_partition),
      CASE(graphs_that_nobody_launches_are_not_made),
      CASE(launches_on_several_streams_never_overlap),
      CASE(launches_on_streams_that_end_never_overlap),
+     CASE(a_change_comes_after_what_was_launched_before),
      CASE(threads_launch_a_graph_while_it_moves))

@@ -27,6 +27,8 @@ def cases_of(source: str) -> list[str]:
 
 FAULTS = {
     "a_graph_that_cannot_be_made_pays_with_time": {"HAS_EMULATOR_FAULT": "instantiate_after=1"},
+    "a_graph_is_destroyed_with_all_that_was_made_of_it": {"HAS_EMULATOR_FAULT": "graphs=3"},
+    "a_graph_that_cannot_be_launched_goes_back": {"HAS_EMULATOR_FAULT": "graph_sms=60"},
 }
 CASES = [(source, case) for source in SOURCES for case in cases_of(source)]
 
