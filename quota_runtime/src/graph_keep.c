@@ -24,7 +24,6 @@
 #define FULL_MS 20u   /* until it is tried again */
 #define STACK_BYTES ((size_t)4 << 20)
 
-atomic_uint has_graph_now = 1;
 static size_t bytes_kept;
 static atomic_int wanted_partition;
 static atomic_bool making;
@@ -77,7 +76,7 @@ void has_graph_changed(CUgraphExec exec)
 void has_graph_unloading(void)
 {
     pthread_mutex_lock(&has_graph_lock);
-    unloaded = atomic_load(&has_graph_now);
+    unloaded = atomic_load(&has_tick_ms);
     pthread_mutex_unlock(&has_graph_lock);
 }
 
@@ -126,7 +125,7 @@ static void want(struct has_graph *graph, struct has_variant *variant)
 {
     struct has_variant *before = atomic_load(&graph->wanted);
     if (before)
-        before->used = atomic_load(&has_graph_now);
+        before->used = atomic_load(&has_tick_ms);
     has_graph_want(graph, variant);
 }
 
@@ -134,7 +133,7 @@ static void want(struct has_graph *graph, struct has_variant *variant)
 static bool make(struct has_graph *graph, int partition)
 {
     size_t bytes = graph->nodes * BYTES_A_NODE;
-    unsigned now = atomic_load(&has_graph_now);
+    unsigned now = atomic_load(&has_tick_ms);
     if (!make_room(bytes, now - STALE_MS)) {
         full = now;
         return false;
@@ -206,7 +205,7 @@ static bool make_next(void)
 {
     int partition = atomic_load(&wanted_partition);
     pthread_mutex_lock(&has_graph_lock);
-    struct has_graph *next = look(partition, atomic_load(&has_graph_now));
+    struct has_graph *next = look(partition, atomic_load(&has_tick_ms));
     bool can = next && !has_capture_any() && make(next, partition);
     pthread_mutex_unlock(&has_graph_lock);
     return can;
@@ -223,8 +222,7 @@ static void make_all(void)
 
 void has_graph_tick(int partition)
 {
-    unsigned now = (unsigned)(has_now_ns() / 1000000);
-    atomic_store(&has_graph_now, now);
+    unsigned now = atomic_load(&has_tick_ms);
     atomic_store(&wanted_partition, partition);
     if (pthread_mutex_trylock(&has_graph_lock) != 0)
         return;

@@ -46,7 +46,6 @@ struct has_graph {
 
 /* Guards everything but launches. Held while a graph is made, which takes milliseconds. */
 extern pthread_mutex_t has_graph_lock;
-extern atomic_uint has_graph_now; /* milliseconds, as the helper saw them last */
 
 /* Every graph, up to NULL. With the lock. */
 struct has_graph *has_graph_at(uint32_t index);

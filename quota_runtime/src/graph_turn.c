@@ -191,7 +191,7 @@ void has_graph_enter(struct has_graph_turn *turn, struct has_lane *lane)
     }
     use(turn, atomic_load_explicit(&graph->serving, memory_order_acquire));
     note(graph, lane);
-    atomic_store_explicit(&graph->used, atomic_load_explicit(&has_graph_now, memory_order_relaxed),
+    atomic_store_explicit(&graph->used, atomic_load_explicit(&has_tick_ms, memory_order_relaxed),
                           memory_order_relaxed);
 }
 

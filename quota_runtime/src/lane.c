@@ -69,6 +69,7 @@ static void fill(struct has_lane *lane, CUstream stream, uintptr_t key)
         atomic_store_explicit(&lane->streams[i], NULL, memory_order_relaxed);
     atomic_store(&lane->users, 0);
     atomic_store(&lane->partition, HAS_WHOLE);
+    atomic_store(&lane->used_ms, 0);
     atomic_store(&lane->work, 0);
     atomic_store(&lane->joined, 0);
     atomic_store(&lane->seen, 0);

@@ -41,6 +41,7 @@ struct has_lane {
     atomic_int partition;        /* of `physical` */
     _Atomic(CUstream) streams[HAS_PARTITIONS]; /* its own stream on each, NULL until needed */
     /* Order against the legacy default stream, while that is not the driver's. */
+    atomic_uint used_ms;         /* when the last call was made */
     atomic_uint work;            /* calls made on the lane */
     atomic_uint joined;          /* of the legacy lane's calls, those this lane comes after */
     atomic_uint seen;            /* of this lane's calls, those the legacy lane comes after */

@@ -11,10 +11,14 @@
 #define PATIENCE 20000 /* tries while another thread moves the lane: some microseconds each */
 
 #define SOON_NS 20000000u
+#define LATELY_MS 1000u
+#define MAKER_STACK_BYTES ((size_t)1 << 20)
 
+atomic_uint has_tick_ms = 1;
 static atomic_int target = HAS_WHOLE;       /* where lanes shall be */
 static atomic_uint meant;                   /* SMs the limits grant; 0: unknown */
 static atomic_bool given_up;
+static atomic_bool making; /* a thread makes a partition */
 static _Atomic(const struct has_view *) pending; /* not reported in force yet */
 static _Atomic(uint64_t) pending_since;
 static _Atomic(const struct has_view *) to_make; /* its partition does not exist yet */
@@ -117,36 +121,60 @@ bool has_sm_moves_graphs(void)
     return view && wants_partition(view);
 }
 
+static void prepare_stream(struct has_lane *lane, int partition)
+{
+    CUstream none = NULL;
+    if (atomic_load(&lane->key) < 2 || lane->fixed || atomic_load(&lane->streams[partition]))
+        return;
+    CUstream fresh = has_partition_stream(partition, lane->priority);
+    if (fresh && !atomic_compare_exchange_strong(&lane->streams[partition], &none, fresh))
+        has_real.cuStreamDestroy_v2(fresh);
+}
+
 /* A stream for each lane ahead of its next call, so that the call need not wait for one. */
-static void prepare_streams(int partition)
+static void prepare_streams(int partition, bool used_lately)
 {
     struct has_lane *lane;
-    has_lane_lock();
+    uint32_t now = has_now_ms();
     for (uint32_t i = 0; partition >= 0 && (lane = has_lane_at(i)); i++) {
-        CUstream none = NULL;
-        if (atomic_load(&lane->key) < 2 || lane->fixed || atomic_load(&lane->streams[partition]))
+        if ((now - atomic_load(&lane->used_ms) < LATELY_MS) != used_lately)
             continue;
-        CUstream fresh = has_partition_stream(partition, lane->priority);
-        if (fresh && !atomic_compare_exchange_strong(&lane->streams[partition], &none, fresh))
-            has_real.cuStreamDestroy_v2(fresh);
+        has_lane_lock();
+        prepare_stream(lane, partition);
+        has_lane_unlock();
     }
-    has_lane_unlock();
+}
+
+/* Milliseconds, under MPS even ten: in a thread of its own, since the helper has more to do. Streams
+ * that are idle come last, when work goes to the partition already. */
+static void make_partition(void)
+{
+    const struct has_view *view;
+    has_use.cuCtxSetCurrent(atomic_load(&primary));
+    has_capture_relax();
+    while ((view = atomic_load(&to_make)) && !has_capture_any() && !has_leaving()) {
+        int partition = has_partition_make(view->groups, view->group_size);
+        prepare_streams(partition, true);
+        /* Where it cannot be made, the whole GPU at a smaller share of time stands in. */
+        if (atomic_compare_exchange_strong(&to_make, &view, NULL))
+            aim(partition >= HAS_WHOLE ? partition : HAS_WHOLE);
+        has_helper_nudge();
+        prepare_streams(partition, false);
+    }
+    atomic_store(&making, false);
 }
 
 void has_sm_tick(void)
 {
-    const struct has_view *view = atomic_load(&to_make);
-    if (view && !has_capture_any()) {
-        int partition = has_partition_make(view->groups, view->group_size);
-        if (partition >= 0)
-            prepare_streams(partition);
-        /* Where it cannot be made, the whole GPU at a smaller share of time stands in. */
-        if (atomic_compare_exchange_strong(&to_make, &view, NULL))
-            aim(partition >= HAS_WHOLE ? partition : HAS_WHOLE);
+    atomic_store_explicit(&has_tick_ms, has_now_ms(), memory_order_relaxed);
+    if (atomic_load(&to_make)) {
+        if (!has_capture_any() && !atomic_exchange(&making, true) &&
+            !has_thread_start(make_partition, MAKER_STACK_BYTES))
+            atomic_store(&making, false);
+        return;
     }
     report_when_drained();
-    if (!atomic_load(&to_make))
-        has_graph_tick(atomic_load(&target));
+    has_graph_tick(atomic_load(&target));
 }
 
 void has_sm_give_up(void)
@@ -223,6 +251,9 @@ CUstream has_sm_stay(struct has_lane *lane, CUstream stream)
 
 CUstream has_sm_enter(struct has_lane *lane, CUstream stream)
 {
+    atomic_store_explicit(&lane->used_ms,
+                          atomic_load_explicit(&has_tick_ms, memory_order_relaxed),
+                          memory_order_relaxed);
     int wanted = atomic_load_explicit(&target, memory_order_acquire);
     if (__builtin_expect(
             atomic_load_explicit(&lane->partition, memory_order_relaxed) != wanted, 0))
@@ -308,6 +339,7 @@ void has_sm_after_fork(void)
     atomic_store(&primary, NULL);
     atomic_store(&pending, NULL);
     atomic_store(&to_make, NULL);
+    atomic_store(&making, false);
     has_partition_after_fork();
     has_graph_after_fork();
 }

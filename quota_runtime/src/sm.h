@@ -46,7 +46,10 @@ CUresult has_sm_wait_all(void);
 void has_sm_before_default(struct has_lane *lane);
 void has_sm_after_default(struct has_lane *lane);
 
-/* The helper thread's part: makes partitions, and reports what has come into force. */
+/* Milliseconds, as the helper saw them last: cheap for the launch path. */
+extern atomic_uint has_tick_ms;
+
+/* The helper thread's part: has partitions made, and reports what has come into force. */
 void has_sm_tick(void);
 
 /* Whether limits were read just now that are not in force yet. */

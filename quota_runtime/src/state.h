@@ -86,6 +86,11 @@ static inline uint64_t has_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static inline uint32_t has_now_ms(void)
+{
+    return (uint32_t)(has_now_ns() / 1000000u);
+}
+
 /* --- gate.c ------------------------------------------------------------------------------- */
 
 extern atomic_uint has_share_ppm; /* time share in force; HAS_PPM = unlimited */
