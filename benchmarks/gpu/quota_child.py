@@ -274,6 +274,10 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
         from benchmarks.gpu.quota_fork import forked
 
         return forked(CHECK)
+    if request["do"] == "green":
+        from benchmarks.gpu.quota_green import costs
+
+        return {"rows": costs(CHECK)}
     if request["do"] == "count":
         from benchmarks.gpu.quota_launches import count
 

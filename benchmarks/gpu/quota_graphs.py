@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -231,6 +232,7 @@ def run(processes: Processes, scale: float, keep: Callable[[str, Any], None]) ->
     pod, child, count = pods[0], children[0], max(5, int(40 * scale))
     phases: dict[str, Callable[[], Any]] = {
         **{f"moved {w}": lambda w=w, b=b: moved(pod, child, w, b, count) for w, b in WORKS},
+        "making": lambda: child.ask(do="green"),
         "how soon": lambda: how_soon(pod, child, scale),
         "many": lambda: many(pod, child, scale),
         "flips": lambda: flips(pod, child, scale),
@@ -263,7 +265,12 @@ def main() -> None:
     args.hami = None
     args.scale = min(args.scale, 0.02) if CHECK else args.scale
     args.out.mkdir(parents=True, exist_ok=True)
-    report: Facts = {"began": time.strftime("%FT%TZ", time.gmtime()), "command": " ".join(sys.argv)}
+    report: Facts = {"began": time.strftime("%FT%TZ", time.gmtime())}
+    report["command"] = " ".join(sys.argv).replace(str(args.out), "OUT")
+    if not CHECK:
+        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        listed = subprocess.run(asked, capture_output=True, text=True, check=False)
+        report["driver"] = listed.stdout.split("\n")[0]
 
     def keep(name: str, found: Any) -> None:
         report[name] = found

@@ -50,6 +50,7 @@ static void fill(struct has_lane *lane, CUstream stream, uintptr_t key)
 {
     unsigned flags = CU_STREAM_DEFAULT;
     CUgreenCtx green = NULL;
+    int priority = 0;
     bool default_stream = key == LEGACY_KEY || key == (uintptr_t)&thread_mark;
     if (!default_stream && has_use.cuStreamGetFlags)
         has_use.cuStreamGetFlags(stream, &flags);
@@ -62,9 +63,9 @@ static void fill(struct has_lane *lane, CUstream stream, uintptr_t key)
     lane->legacy = key == LEGACY_KEY;
     lane->blocking = !lane->legacy && !(flags & CU_STREAM_NON_BLOCKING);
     lane->fixed = green != NULL;
-    lane->priority = 0;
     if (!default_stream && has_use.cuStreamGetPriority)
-        has_use.cuStreamGetPriority(stream, &lane->priority);
+        has_use.cuStreamGetPriority(stream, &priority);
+    lane->priority = priority;
     for (int i = 0; i < HAS_PARTITIONS; i++)
         atomic_store_explicit(&lane->streams[i], NULL, memory_order_relaxed);
     atomic_store(&lane->users, 0);

@@ -30,12 +30,12 @@ struct has_batch {
 struct has_lane {
     _Atomic(uintptr_t) key;      /* the program's handle; 0 free, 1 given up */
     _Atomic(CUstream) physical;  /* where its work really goes */
-    CUstream app;                /* how the driver calls it */
-    bool per_thread;             /* the default stream of one thread */
-    bool legacy;                 /* the legacy default stream */
-    bool blocking;               /* ordered against the legacy default stream */
+    _Atomic(CUstream) app;       /* how the driver calls it */
+    atomic_bool per_thread;      /* the default stream of one thread */
+    atomic_bool legacy;          /* the legacy default stream */
+    atomic_bool blocking;        /* ordered against the legacy default stream */
     atomic_bool fixed;           /* never moved: the program chose its SMs */
-    int priority;
+    atomic_int priority;
     /* Where it is; changed only by a thread that found no user inside and set MOVING. */
     atomic_int users;            /* threads between enter and leave, or HAS_MOVING */
     atomic_int partition;        /* of `physical` */
