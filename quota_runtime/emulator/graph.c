@@ -284,7 +284,7 @@ CUresult cuGraphNodeSetParams(CUgraphNode node, CUgraphNodeParams *parameters)
     return CUDA_SUCCESS;
 }
 
-/* Here the context may be another one, as in a clone on an H200; of a kernel, or of a module's
+/* Here the context may be another one, as in a clone on a real GPU; of a kernel, or of a module's
  * function that is passed as one. */
 CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *parameters)
 {

@@ -144,12 +144,25 @@ void has_graph_exec_gone(CUgraphExec exec)
     pthread_mutex_unlock(&has_graph_lock);
 }
 
+static void forget_all(void)
+{
+    memset(table, 0, sizeof table);
+    count = spares = 0;
+    atomic_store(&has_graph_limbo_stream, NULL);
+    has_graph_keep_nothing();
+}
+
+void has_graph_lost(void)
+{
+    pthread_mutex_lock(&has_graph_lock);
+    forget_all();
+    pthread_mutex_unlock(&has_graph_lock);
+}
+
 void has_graph_after_fork(void)
 {
     pthread_mutex_init(&has_graph_lock, NULL);
-    memset(table, 0, sizeof table);
-    count = spares = 0;
     atomic_store(&widest, 0);
-    atomic_store(&has_graph_limbo_stream, NULL);
-    has_graph_keep_after_fork();
+    has_graph_making_after_fork();
+    forget_all();
 }

@@ -1,8 +1,9 @@
 /* Copies of graphs whose nodes can be placed on another partition.
  *
- * What the driver takes was tried on an H200: in a clone, the context of a kernel node can be set
- * where the node names a kernel, and the function of a module passes for one. An executable graph
- * takes no other context, a node that names a function keeps the one that is current.
+ * What the driver takes was tried on Hopper under driver 580: in a clone, the context of a kernel
+ * node can be set where the node names a kernel, and the function of a module passes for one. An
+ * executable graph takes no other context, a node that names a function keeps the one that is
+ * current.
  */
 #include <stdlib.h>
 #include <string.h>

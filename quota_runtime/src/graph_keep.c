@@ -1,9 +1,9 @@
 /* Which graphs are made executable for which partition, and how long that is kept.
  *
- * A graph is made for the partition in force once it has been launched lately: one after the other,
- * the one launched last first, by a thread that lives as long as there are any. What was made is kept
- * for the next time its partition comes, until the bytes of all together are too many; then what was
- * not used for longest goes.
+ * A graph is made for the partition in force once it has been launched lately: one after the
+ * other, the one launched last first, by a thread that lives as long as there are any. What was
+ * made is kept for the next time its partition comes, until the bytes of all together are too
+ * many; then what was not used for longest goes.
  */
 #include "graph_parts.h"
 
@@ -15,7 +15,7 @@
 #include "sm.h"
 #include "start.h"
 
-/* Measured on an H200, of 134 and 354 nodes: 6 to 7 KiB of the host's memory a node, and 3 to 4 of
+/* Measured on an H100, of 134 and 354 nodes: 6 to 7 KiB of the host's memory a node, and 3 to 4 of
  * the device's. The bound is 22 000 nodes, 70 MiB of the device: what 13 partitions cost. */
 #define BYTES_A_NODE (12u << 10)
 #define BYTES_MOST ((size_t)256 << 20)
@@ -55,9 +55,10 @@ void has_graph_drop(struct has_graph *graph)
     if (!graph->kept)
         return;
     has_graph_want(graph, NULL);
-    has_graph_take(graph);
+    bool taken = has_graph_take(graph);
     has_graph_put_own(graph);
-    has_graph_give_back(graph);
+    if (taken)
+        has_graph_give_back(graph);
     while (graph->variants)
         destroy(graph, graph->variants);
     has_real.cuGraphDestroy(graph->kept);
@@ -234,8 +235,12 @@ void has_graph_tick(int partition)
         atomic_store(&making, false);
 }
 
-void has_graph_keep_after_fork(void)
+void has_graph_keep_nothing(void)
+{
+    bytes_kept = 0;
+}
+
+void has_graph_making_after_fork(void)
 {
     atomic_store(&making, false);
-    bytes_kept = 0;
 }

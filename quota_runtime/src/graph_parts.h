@@ -55,9 +55,9 @@ struct has_graph *has_graph_find(CUgraphExec exec);
 
 /* --- graph_turn.c -------------------------------------------------------------------------- */
 
-/* Until nobody launches it; true: it is the caller's until given back. */
+/* True: it is the caller's alone until given back. `take` waits for launches to be made. */
 bool has_graph_try_take(struct has_graph *graph);
-void has_graph_take(struct has_graph *graph);
+bool has_graph_take(struct has_graph *graph);
 void has_graph_give_back(struct has_graph *graph);
 
 /* Puts the program's own in place of what serves. With the graph taken. */
@@ -83,7 +83,8 @@ void has_graph_keep(struct has_graph *graph, CUgraph from);
 /* Lets go of the copy and of all that was made from it. With the lock. */
 void has_graph_drop(struct has_graph *graph);
 
-void has_graph_keep_after_fork(void);
+void has_graph_keep_nothing(void);
+void has_graph_making_after_fork(void);
 
 /* --- graph_copy.c -------------------------------------------------------------------------- */
 

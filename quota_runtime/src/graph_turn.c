@@ -41,10 +41,14 @@ bool has_graph_try_take(struct has_graph *graph)
     return atomic_compare_exchange_strong(&graph->users, &nobody, HAS_MOVING);
 }
 
-void has_graph_take(struct has_graph *graph)
+bool has_graph_take(struct has_graph *graph)
 {
-    for (int i = 0; i < PATIENCE && !has_graph_try_take(graph); i++)
+    bool taken = has_graph_try_take(graph);
+    for (int i = 0; i < PATIENCE && !taken; i++) {
         sched_yield();
+        taken = has_graph_try_take(graph);
+    }
+    return taken;
 }
 
 void has_graph_give_back(struct has_graph *graph)

@@ -1,6 +1,7 @@
 /* Contexts and streams as a whole. */
 #include "call.h"
 #include "exports.h"
+#include "graph.h"
 #include "memory.h"
 #include "start.h"
 
@@ -67,7 +68,9 @@ HAS_EXPORT CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
     if (!has_ready() || !has_real.cuDevicePrimaryCtxReset_v2)
         return CUDA_ERROR_NOT_INITIALIZED;
     CUresult result = has_real.cuDevicePrimaryCtxReset_v2(device);
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS) {
         has_memory_lost();
+        has_graph_lost();
+    }
     return result;
 }

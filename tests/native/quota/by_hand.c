@@ -269,6 +269,13 @@ static void routes(const struct entry *entry)
     CHECK(strstr(info.dli_fname, "libcuda.so.1"));
 }
 
+static void loses_everything(const struct entry *entry)
+{
+    uint64_t exec = moved_graph();
+    loses_memory(entry);
+    CHECK(launched(exec) == exec); /* what was made of it is gone with the context */
+}
+
 void by_hand(const struct entry *entry)
 {
     if (strcmp(entry->kind, "MEMORY") == 0)
@@ -290,7 +297,7 @@ void by_hand(const struct entry *entry)
     else if (is(entry, "cuDevicePrimaryCtxRetain"))
         CHECK(is_green(where(fresh_stream(), false))); /* made after the context, by start() */
     else if (is(entry, "cuDevicePrimaryCtxReset_v2"))
-        loses_memory(entry);
+        loses_everything(entry);
     else if (strcmp(entry->kind, "CAPTURE") == 0)
         graphs(entry);
     else

@@ -32,6 +32,37 @@ static void what_is_in_force_is_reported(void)
     CHECK(slot()->in_force_at_ns >= limits->written_at_ns);
 }
 
+static int by_size(const void *a, const void *b)
+{
+    int64_t first = *(const int64_t *)a, second = *(const int64_t *)b;
+    return (first > second) - (first < second);
+}
+
+/* A launch sees new limits while 1 ms of work still runs on the old SMs; the helper, which had
+ * nothing to do for long, says soon after its end that they are in force. */
+static void limits_that_wait_for_work_are_in_force_soon_after_it(void)
+{
+    enum { TIMES = 15 };
+    int64_t took[TIMES];
+    start();
+    CUfunction narrow = kernel("narrow_ms");
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    resize(HALF, 1000);
+    resize(QUARTER, 1000);
+    for (int i = 0; i < TIMES; i++) {
+        pause_us(25000);
+        OK(launch(narrow, stream));
+        int64_t began = now_ns();
+        uint64_t epoch = write_limits(i % 2 ? QUARTER : HALF, 1000, 1ull << 40);
+        OK(launch(kernel("narrow_us"), stream));
+        while (__atomic_load_n(&slot()->epoch_in_force, __ATOMIC_ACQUIRE) < epoch)
+            pause_us(50);
+        took[i] = now_ns() - began;
+    }
+    qsort(took, TIMES, sizeof took[0], by_size);
+    CHECK(took[TIMES / 2] < 4 * MS);
+}
+
 /* Its thread waits by an event, which the library does not see, and makes no further call. */
 static void a_silent_per_thread_stream_holds_nothing_up(void)
 {
@@ -258,7 +289,8 @@ static void without_partitions_time_stands_in(void)
 }
 
 MAIN(CASE(work_runs_on_the_granted_sms_and_follows_each_change),
-     CASE(what_is_in_force_is_reported), CASE(a_silent_per_thread_stream_holds_nothing_up),
+     CASE(what_is_in_force_is_reported),
+     CASE(limits_that_wait_for_work_are_in_force_soon_after_it), CASE(a_silent_per_thread_stream_holds_nothing_up),
      CASE(the_order_of_a_stream_survives_moves),
      CASE(the_null_stream_keeps_its_rules_on_a_partition),
      CASE(a_synchronous_copy_comes_after_the_null_stream),
