@@ -44,6 +44,9 @@ def _shares(name: str, rows: Any) -> Iterator[Row]:
             got += f", at one clock {figure(row['got_at_one_clock'] * 100, 2)}"
         yield (f"{label}, {granted}", "", f"got {got}", "")
         yield ("- error over all", "1 point", figure(row["error_all_points"]), "")
+        if "both without limits" in row:
+            control = figure(100 * row["both without limits"], 1)
+            yield ("- both without limits, together", "told", f"{control} % of one alone", "")
         for window, most in (("10 s", 1.0), ("1 s", 2.0)):
             seen = row["windows"].get(window)
             if seen:

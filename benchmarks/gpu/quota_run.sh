@@ -30,10 +30,10 @@ two-2)
         "MPS percentage graph" "quota alone graph" "borrowing graph=0.4" &
     ;;
 short) # two GPUs for SECONDS, the most telling first
-    run 0 "two pods eager=0.2" "live resize eager=0.5" "overhead eager=0.6" "HAMi-core shares=0.3" \
-        "victim eager=0.5" "MPS percentage eager" "quota alone eager=0.5" "area eager=0.4" &
-    run 1 "two pods graph=0.2" "live resize graph=0.5" "50 pod" "fork" "stop" "launches" \
-        "overhead graph=0.5" "memory" "plain time slicing graph" "kill" "borrowing graph=0.3" &
+    run 0 "two pods eager=0.4" "live resize eager=0.4" "HAMi-core shares=0.3" "victim eager=0.4" \
+        "area graph=0.25" "MPS percentage eager" "quota alone eager=0.5" &
+    run 1 "two pods graph=0.4" "live resize graph=0.4" "50 pod" "stop" "fork" "launches" \
+        "borrowing graph=0.3" "plain time slicing graph" "kill" "memory" &
     ;;
 one-1)
     run 0 "two pods graph" "two pods eager" "overhead graph=0.6" "resize latency" "memory"

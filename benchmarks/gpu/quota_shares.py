@@ -1,8 +1,9 @@
 """Who gets how much of the time: two pods at once, one pod alone, and what others do there.
 
 The oracle is work of known length: what a process alone on the whole GPU does in a second is a
-share of one. It reads none of the library's counters. A pair that keeps the GPU full keeps its
-clocks as they are; a pod alone under a quota lets it rest and clock higher.
+share of one. It reads none of the library's counters. The work is arithmetic that fills every SM and
+is far from the GPU's power limit. Matrix products are not: they throttle the clock by some per cent,
+more the longer they run, and an oracle made of them misses that much.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from benchmarks.gpu.quota_stats import BIN_S, spread, window_errors
 RATIOS = (100, 300, 500)
 LEAD_BINS = 1 if CHECK else 10  # half a second: both are at work by then
 LATE_S = 2.0 if CHECK else 0.6  # longer than asked for, for what is cut off at both ends
-GEMMS = 2  # products of 4096 x 4096 a step, about 0.4 ms
+OPERATIONS = 2  # a step, about 0.5 ms
 DEPTH = 4  # steps in flight: alone, the GPU has no gaps, so its speed is known work per GPU time
 COUNTERS = (
     "gpu_time_ns",
@@ -40,7 +41,7 @@ COUNTERS = (
 
 def steps(mode: str, seconds: float) -> dict[str, Any]:
     """Return the request for work of known length."""
-    work = {"do": "run", "work": "gemm", "batch": GEMMS, "mode": mode, "depth": DEPTH}
+    work = {"do": "run", "work": "quiet", "batch": OPERATIONS, "mode": mode, "depth": DEPTH}
     return {**work, "seconds": seconds, "bins": True}
 
 
@@ -105,6 +106,9 @@ def time_shares(
 
     rows = []
     before = speeds()
+    # The control: without limits the two together do what one alone does.
+    pair = together(children, settle, mode)
+    control = sum(sum(c) / (len(c) * BIN_S * v) for c, v in zip(pair, before, strict=True))
     for first in RATIOS:
         share(pods, first)
         then = [pod.counters() for pod in pods]
@@ -116,6 +120,7 @@ def time_shares(
             {
                 "mode": mode,
                 "alone_per_second": [before, after],
+                "both without limits": control,
                 **errors(counts, whole, [first / 1000, 1 - first / 1000]),
                 "library": [difference(a, b, *COUNTERS) for a, b in zip(now, then, strict=True)],
             }
