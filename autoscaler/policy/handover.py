@@ -29,15 +29,24 @@ def handed_over(
     """
     geometries = {gpu.uuid: gpu.geometry for gpu in observation.gpus}
     services = dict(state.services)
+    products = {geometry.product for geometry in geometries.values()}
     for service in observation.services:
         memory = services.get(service.name)
         if memory is None or memory.feedback == 1.0:
+            continue
+        if not any(_differ(service.served_model, gpu, former, latest) for gpu in products):
             continue
         before, after = (_held_rps(service, geometries, settings, m) for m in (former, latest))
         if before > 0 and after > 0:
             factor = _towards_one(memory.feedback, after / before)
             services[service.name] = changed(memory, feedback=factor)
     return replace(state, services=services)
+
+
+def _differ(served_model: str, product: str, former: LatencyModel, latest: LatencyModel) -> bool:
+    if not (former.knows(served_model, product) and latest.knows(served_model, product)):
+        return False
+    return former.part(served_model, product) is not latest.part(served_model, product)
 
 
 def _towards_one(factor: float, change: float) -> float:
@@ -54,7 +63,7 @@ def _held_rps(
     settings: PolicySettings,
     latency: LatencyModel,
 ) -> float:
-    """Return what the replicas serve within the objective, as a model has it; 0 if unknown."""
+    """Return what the replicas serve within the objective, as a model has it."""
     total, pool = 0.0, max(1, len(service.replicas))
     for replica in service.replicas:
         piece = replica.allocation
@@ -62,7 +71,7 @@ def _held_rps(
         if piece is None or geometry is None:
             continue
         if not latency.knows(service.served_model, geometry.product):
-            return 0.0
+            continue
         book = ladder(service, geometry, settings, latency, pool)
         total += book.rps_of(piece.sm_partition, piece.quota_percent)
     return total

@@ -100,15 +100,19 @@ class Learner:
         self._lessons: dict[Place, _Lesson] = {}
 
     def put(self, observations: Iterable[Observed]) -> None:
-        """Queue observations; those of networks without a profile are dropped."""
+        """Queue new observations; one that still waits for its turn gives way to a newer one."""
         for one in observations:
-            lesson = self._lessons.get(one.place)
-            if lesson is None:
-                if not self.model.knows(*one.place):
-                    continue
-                network = self.model.served(*one.place).network
-                lesson = self._lessons[one.place] = _Lesson(network)
-            lesson.waiting.append(one)
+            lesson = self._lesson(one)
+            if lesson is not None:
+                others = [o for o in lesson.waiting if (o.batch, o.sm) != (one.batch, one.sm)]
+                lesson.waiting = deque([*others, one], maxlen=QUEUED)
+
+    def recall(self, observations: Iterable[Observed]) -> None:
+        """Queue observations of the past, oldest first; of each network the newest 200 count."""
+        for one in observations:
+            lesson = self._lesson(one)
+            if lesson is not None:
+                lesson.waiting.append(one)
 
     def step(self, now_s: float) -> bool:
         """Learn a little, and publish one network if that is due; return whether it was."""
@@ -140,6 +144,14 @@ class Learner:
             )
             for place, lesson in self._lessons.items()
         }
+
+    def _lesson(self, one: Observed) -> _Lesson | None:
+        """Return where an observation belongs, None when its network has no profile."""
+        lesson = self._lessons.get(one.place)
+        if lesson is None and self.model.knows(*one.place):
+            network = self.model.served(*one.place).network
+            lesson = self._lessons[one.place] = _Lesson(network)
+        return lesson
 
     def _learn(self, lesson: _Lesson, one: Observed) -> None:
         mean, upper = _at(lesson.network, one)

@@ -55,3 +55,16 @@ def test_all_else_is_kept():
     memory = Memory(feedback=0.7, idle_since_s=3.0, cold_start_s=9.0)
     after = handed_over(State({own.name: memory}), world([own]), SETTINGS, TABLE, FASTER)
     assert replace(after.services[own.name], feedback=0.7) == memory
+
+
+def test_services_of_other_networks_are_not_looked_at():
+    class Elsewhere:
+        """Knows something new, but not of the model that is served."""
+
+        def knows(self, *_):
+            return True
+
+        def part(self, model, product):
+            return TABLE.part(model, product)
+
+    assert factor_after(0.7, Elsewhere()) == 0.7

@@ -26,7 +26,7 @@ def upper(learner, sm=8):
 
 def slowed(learner, times=3, model="tiny"):
     """Let requests take half as long again; one observation so far off is no proof."""
-    learner.put([seen(1.5 * MS, model)] * times)
+    learner.recall([seen(1.5 * MS, model)] * times)
     return [learner.step(0.2 * tick) for tick in range(times)]
 
 
@@ -38,7 +38,7 @@ def test_a_network_that_has_become_slower_is_believed_after_three_observations(l
 
 def test_a_bound_that_was_too_low_is_published_however_short_ago_the_last_one_was(learner):
     slowed(learner)
-    learner.put([seen(1.2 * upper(learner))] * 3)
+    learner.recall([seen(1.2 * upper(learner))] * 3)
     assert any(learner.step(0.8 + 0.2 * tick) for tick in range(3))
 
 
@@ -70,8 +70,8 @@ def test_news_of_one_model_leave_the_others_as_they_are(learner):
 
 
 def test_one_network_a_step_is_published_the_missed_one_first(learner):
-    learner.put([seen(0.7 * MS, "small")] * 3)
-    learner.put([seen(1.5 * MS)] * 3)
+    learner.recall([seen(0.7 * MS, "small")] * 3)
+    learner.recall([seen(1.5 * MS)] * 3)
     former = learner.model
     assert [learner.step(0.2 * tick) for tick in range(3)] == [False, False, True]
     assert learner.model.part(*PLACE) is not former.part(*PLACE)
@@ -81,11 +81,11 @@ def test_one_network_a_step_is_published_the_missed_one_first(learner):
 
 
 def test_one_observation_of_a_network_a_step_and_no_more_than_so_many_wait(learner):
-    learner.put([seen(MS)] * (QUEUED + 50))
+    learner.recall([seen(MS)] * (QUEUED + 50))
     for _ in range(QUEUED + 10):
         learner.step(0.0)
     assert learner.standings()[PLACE].observed == QUEUED
-    learner.put([seen(MS)] * 3)
+    learner.recall([seen(MS)] * 3)
     learner.step(0.0)
     assert learner.standings()[PLACE].observed == QUEUED + 1
 
@@ -93,7 +93,7 @@ def test_one_observation_of_a_network_a_step_and_no_more_than_so_many_wait(learn
 def test_a_step_is_bounded_and_nobody_starves(profile):
     names = [f"m{i}" for i in range(STEPS + 5)]
     learner = Learner(from_profiles([replace(profile, model=name) for name in names]))
-    learner.put([seen(MS, name) for name in names for _ in range(2)])
+    learner.recall([seen(MS, name) for name in names for _ in range(2)])
     learner.step(0.0)
     assert sum(s.observed for s in learner.standings().values()) == STEPS
     learner.step(0.2)
@@ -102,7 +102,7 @@ def test_a_step_is_bounded_and_nobody_starves(profile):
 
 def test_what_cannot_be_the_profiled_model_teaches_nothing(learner):
     before = upper(learner)
-    learner.put([seen(10 * MS), seen(0.1 * MS), seen(MS, "unknown")])
+    learner.recall([seen(10 * MS), seen(0.1 * MS), seen(MS, "unknown")])
     for _ in range(3):
         assert not learner.step(0.0)
     (standing,) = learner.standings().values()
@@ -111,7 +111,7 @@ def test_what_cannot_be_the_profiled_model_teaches_nothing(learner):
 
 
 def test_coverage_and_width_tell_how_the_bound_did(learner):
-    learner.put([seen(MS)] * 9 + [seen(1.4 * MS)])
+    learner.recall([seen(MS)] * 9 + [seen(1.4 * MS)])
     for tick in range(10):
         learner.step(float(tick))
     standing = learner.standings()[PLACE]
@@ -126,3 +126,10 @@ def test_it_ends_at_what_is_observed(learner):
         learner.step(10.0 * tick)
     assert learner.model.predict(*PLACE, 1, 8, 100).mean_ms == pytest.approx(truth, rel=0.01)
     assert truth < upper(learner) < 1.05 * truth
+
+
+def test_what_still_waits_gives_way_to_what_is_newer_on_the_same_piece(learner):
+    learner.put([seen(1.01 * MS), seen(MS, sm=16), seen(MS)])
+    for tick in range(5):
+        learner.step(float(tick))
+    assert learner.standings()[PLACE].observed == 2
