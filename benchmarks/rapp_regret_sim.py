@@ -59,7 +59,7 @@ NETWORKS = (
 )
 WAYS = (("bf16", "graph", 8), ("fp32", "eager", 4))  # with the batch that is served
 LOADS = (("twitter_burst_hour_per_s.csv", 2.0), ("azure_llm_2023_conv_per_s.csv", 5.0))
-SECONDS, MOST_RPS, SHARE = 1000.0, 65.0, 0.3  # of a whole GPU that the mean rate would keep busy
+SECONDS, MOST_RPS, SHARE = 800.0, 65.0, 0.3  # of a whole GPU that the mean rate would keep busy
 OBSERVATIONS, WINDOW_MS, SERVICE = 200, 50.0, "a/b"
 EXACT = SimulatorSettings(truth_spread=0.0)
 
