@@ -1,4 +1,6 @@
 /* CUDA graphs that stay where they are, or go back. */
+#include <sys/wait.h>
+
 #include "graph_case.h"
 
 /* The program changes its executable graph: only that has the change. */
@@ -235,6 +237,30 @@ static void a_graph_on_sms_of_the_programs_choice_stays(void)
     stays(16, exec, stream);
 }
 
+/* Also while one is being made; the child's handles are copies that stand for nothing. */
+static void a_fork_leaves_graphs_to_the_parent(void)
+{
+    enum { CHILDREN = 20 };
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraphExec exec = executable(captured(kernel("wide_100us"), stream, KERNELS));
+    for (int i = 0; i < CHILDREN; i++) {
+        write_limits(i % 2 ? QUARTER : HALF, 1000, 1ull << 40);
+        OK(cuGraphLaunch(exec, stream));
+        pause_us(150u * (unsigned)(i % 8));
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            cuGraphExecDestroy(exec); /* takes the lock that may have been held */
+            _exit(0);
+        }
+        int status = 0;
+        CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    }
+    resize(HALF, 1000);
+    follows(64, exec, stream);
+}
+
 MAIN(CASE(a_graph_that_the_program_changes_stays_its_own),
      CASE(a_node_that_the_program_changes_is_changed_in_what_runs),
      CASE(a_graph_is_destroyed_with_all_that_was_made_of_it),
@@ -246,4 +272,4 @@ MAIN(CASE(a_graph_that_the_program_changes_stays_its_own),
      CASE(a_graph_that_cannot_be_launched_goes_back),
      CASE(a_cooperative_kernel_stays_where_it_was), CASE(a_graph_inside_a_graph_moves_with_it),
      CASE(a_graph_for_the_device_to_launch_stays),
-     CASE(a_graph_on_sms_of_the_programs_choice_stays))
+     CASE(a_graph_on_sms_of_the_programs_choice_stays), CASE(a_fork_leaves_graphs_to_the_parent))
