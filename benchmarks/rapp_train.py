@@ -77,7 +77,8 @@ def hidden_errors(
     data: PublicData, options: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Train, and return the hidden rows, their relative errors and how the training went."""
-    folds = 1 if options.split == "random" else options.folds
+    folds = range(1 if options.split == "random" else options.folds)
+    folds = folds if options.fold is None else range(options.fold, options.fold + 1)
     recipe = Recipe(
         width=options.width,
         epochs=options.epochs,
@@ -87,11 +88,11 @@ def hidden_errors(
         decay=options.decay,
         raw_ms=False,
         seed=options.seed,
-        seconds=options.seconds / folds,
+        seconds=options.seconds / len(folds),
         validate_every=options.validate_every,
     )
     rows, errors, epochs, log = [], [], [], []
-    for fold in range(folds):
+    for fold in folds:
         train, validation, test = parts(data, options.split, options.seed, fold, options.folds)
         folder = options.weights / options.label / str(fold)
         trainer = Trainer(data, train, recipe, folder, replay=not options.plain)
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", choices=("random", "model", "family"), default="random")
     parser.add_argument("--folds", type=int, default=10)
+    parser.add_argument("--fold", type=int, help="only this one")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=Path(tempfile.gettempdir()) / "rapp-gnn")
     parser.add_argument("--label", default="")
