@@ -16,8 +16,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.gpu.quota_report import Report, markdown
+from benchmarks.gpu.quota_report import Report, markdown, table
 
+TITLE = """# Every row of the quota library's benchmark
+
+Written by `benchmarks/gpu/quota_pages.py` from [quota-h200.json](quota-h200.json); what they say is
+in [quota-h200](quota-h200.md). `most_above` and `most_below`: the worst window to each side.
+
+"""
 ABOUT = ("command", "began", "seconds", "phase_seconds", "start", "left")
 COLUMNS = ("work", "mode", "batch", "sm", "quota", "beside", "per_second", "of_same_sm", "of_whole")
 COLORS = ("#1f77b4", "#d62728")
@@ -26,24 +32,32 @@ COLORS = ("#1f77b4", "#d62728")
 def merged(reports: list[Report]) -> Report:
     """Return one report of several; a phase that failed or was skipped gives way."""
     result: Report = {"runs": [{key: report.get(key) for key in ABOUT} for report in reports]}
+    result["cards"] = {}
     for report in reports:
+        card = _card(report)
         for name, value in report.items():
             poor = isinstance(value, dict) and ("failed" in value or "skipped" in value)
             if name not in ABOUT and not (poor and name in result):
                 result[name] = value
+                result["cards"] |= {name: card} if card else {}
     return result
+
+
+def _card(report: Report) -> str | None:
+    processes = (report.get("start") or {}).get("processes", {})
+    return next((str(about["device"]) for about in processes.values()), None)
 
 
 def write_area(report: Report, path: Path) -> None:
     """Write the matrix of SMs and quotas."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, (*COLUMNS, "clock_mhz"), lineterminator="\n")
+        columns = ("phase", "card", *COLUMNS, "clock_mhz")
+        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
-        for mode in ("eager", "graph"):
-            rows = report.get(f"area {mode}", [])
-            for row in rows if isinstance(rows, list) else []:
+        for name, rows in report.items():
+            for row in rows if name.startswith("area") and isinstance(rows, list) else []:
                 shown = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()}
-                writer.writerow(shown)
+                writer.writerow({"phase": name, "card": report["cards"].get(name), **shown})
 
 
 def draw_shares(report: Report, path: Path) -> None:
@@ -80,7 +94,8 @@ def main() -> None:
         (args.out / "quota-h200.json").write_text(json.dumps(report) + "\n")
         write_area(report, args.out / "quota-h200-area.csv")
         draw_shares(report, args.out / "quota-h200-shares.png")
-    print(markdown(report))
+        (args.out / "quota-h200-tables.md").write_text(TITLE + markdown(report))
+    print(table(report))
 
 
 if __name__ == "__main__":

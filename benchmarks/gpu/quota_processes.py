@@ -95,7 +95,8 @@ class Processes:
                 about[name] = self.children[name].finish(START_SECONDS)
             except PhaseError as error:
                 failed[name] = str(error)
-        return {"processes": about, "failed": failed, "cores": self.cores}
+        driver = None if self.args.check else _smi("driver_version")[0]
+        return {"processes": about, "failed": failed, "cores": self.cores, "driver": driver}
 
     def start_mps(self) -> None:
         """Start a control daemon of our own, without a percentage."""
@@ -202,8 +203,13 @@ class Processes:
             subprocess.run(command, input=text, text=True, env=environment, timeout=30, check=False)
 
 
+def _smi(asked: str) -> list[str]:
+    """Return one fact about each GPU."""
+    command = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    return listed.stdout.split()
+
+
 def _uuids() -> list[str]:
     """Return the GPUs' UUIDs: an index means another GPU to MPS's clients than to its daemon."""
-    asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    listed = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30)
-    return listed.stdout.split()
+    return _smi("uuid")

@@ -1,5 +1,6 @@
 """The arithmetic of the GPU benchmark, and that its report knows every kind of result."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,9 +8,10 @@ import sys
 import pytest
 
 from benchmarks.gpu.quota_graphs import until_steady
-from benchmarks.gpu.quota_pages import merged
+from benchmarks.gpu.quota_pages import TITLE, merged
 from benchmarks.gpu.quota_phases import PHASES
-from benchmarks.gpu.quota_report import rows_of
+from benchmarks.gpu.quota_readings import against, of_both
+from benchmarks.gpu.quota_report import SECTIONS, markdown, rows_of
 from benchmarks.gpu.quota_shares import counted, errors
 from benchmarks.gpu.quota_stats import (
     lost_percent,
@@ -23,6 +25,7 @@ from benchmarks.gpu.quota_stats import (
 from .building import RUNTIME
 
 ROOT = RUNTIME.parent
+RESULTS = ROOT / "docs" / "results"
 
 
 def test_errors_are_points_of_the_worst():
@@ -99,3 +102,31 @@ def test_a_graph_is_there_once_its_replays_stay_near_what_they_come_to():
     assert found["steady_ms"] == pytest.approx(20)
     assert found["swap_ms"] == pytest.approx(1e3 * sum(took[:7]))
     assert until_steady(10, 10.045, {"ends": ends, "took": took}) == {"steps": 4}
+
+
+def test_every_kept_result_has_its_rows_and_the_page_is_made_of_them():
+    report = json.loads((RESULTS / "quota-h200.json").read_text())
+    rows = rows_of(report)
+    assert not [row for row in rows if "incomplete" in row[2]]
+    assert {key for key in SECTIONS if any(name.startswith(key) for name in report)} >= {
+        "two pods",
+        "HAMi-core shares",
+        "area",
+        "live resize",
+        "overhead",
+        "resize latency",
+    }
+    assert (RESULTS / "quota-h200-tables.md").read_text() == TITLE + markdown(report)
+
+
+def test_other_readings_of_shares_leave_out_the_second_that_is_cut_short():
+    row = {
+        "granted": [0.2, 0.8],
+        "alone_per_second": [[90.0, 110.0], [110.0, 90.0]],
+        "each_second": [[0.2, 0.1, 0.01], [0.8, 0.4, 0.01]],
+    }
+    fastest, both = against(row, 200.0), of_both(row)
+    assert fastest["1 s"]["most_above"] == pytest.approx(-10)
+    assert fastest["1 s"]["most_below"] == pytest.approx(-60)
+    assert both["1 s"]["max"] == pytest.approx(0)
+    assert fastest["10 s"] is None
