@@ -7,8 +7,9 @@ writes single times in it; the words that pods agree on are the library's.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
+import stat
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -58,20 +59,21 @@ class LeaseFile:
     """The file of one GPU, made where there is none that can be used.
 
     A file of this release is taken over as it is, with the leases that pods hold in it: an agent
-    that starts again disturbs no launch.
+    that starts again disturbs no launch. Pods can write in its folder: no link in it is followed,
+    nothing in it is waited for, and it is not mapped, since one that a pod cuts short would end
+    the agent.
 
     Raises:
-        AgentError: the file can be neither made nor mapped.
+        AgentError: the file can be neither made nor opened.
     """
 
     def __init__(self, folder: Path, gpu_uuid: str) -> None:
         self.path = folder / gpu_uuid
+        self._gpu_uuid = gpu_uuid
         try:
-            if not _is_good(self.path, gpu_uuid):
-                _make(self.path, gpu_uuid)
-            with self.path.open("r+b") as file:
-                self._map = mmap.mmap(file.fileno(), LEASES_SIZE)
-        except (OSError, ValueError) as error:
+            found = _open_good(self.path, gpu_uuid)
+            self._file = _make(self.path, gpu_uuid) if found is None else found
+        except OSError as error:
             raise AgentError(f"cannot make the lease file {self.path}: {error}") from error
 
     def forget(self, slots: Iterable[int]) -> None:
@@ -79,41 +81,63 @@ class LeaseFile:
 
         Their bits are not cleared here: that takes an atomic operation, which the library has.
         """
-        raw = RawLeases.from_buffer(self._map)
         for slot in slots:
-            raw.slots[slot].renewed_at_ns = 0
-            raw.slots[slot].waits_at_ns = 0
+            at = RawLeases.slots.offset + slot * ctypes.sizeof(RawLeaseSlot)
+            for field in (RawLeaseSlot.renewed_at_ns, RawLeaseSlot.waits_at_ns):
+                os.pwrite(self._file, bytes(field.size), at + field.offset)
 
     def lost(self) -> bool:
-        """Whether the file is no longer where pods look for it."""
-        return not self.path.exists()
+        """Whether what pods find where they look for it is not this file, or is damaged."""
+        try:
+            there = self.path.lstat()
+        except OSError:
+            return True
+        return not os.path.samestat(there, os.fstat(self._file)) or not _is_good(
+            self._file, self._gpu_uuid
+        )
 
     def close(self) -> None:
-        """Let go of the mapping; the file stays for the pods."""
-        self._map.close()
+        """Let go of it; the file stays for the pods."""
+        os.close(self._file)
 
 
-def _is_good(path: Path, gpu_uuid: str) -> bool:
+def _open_good(path: Path, gpu_uuid: str) -> int | None:
+    """Open the file that is there; None where it cannot be used."""
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if _is_good(file, gpu_uuid):
+        return file
+    os.close(file)
+    return None
+
+
+def _is_good(file: int, gpu_uuid: str) -> bool:
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != LEASES_SIZE:
         return False
-    if len(data) != LEASES_SIZE:
-        return False
-    raw = RawLeases.from_buffer_copy(data)
+    raw = RawLeases.from_buffer_copy(os.pread(file, LEASES_SIZE, 0).ljust(LEASES_SIZE, b"\0"))
     found = (raw.magic, raw.abi_version, raw.size, raw.gpu_uuid.decode(errors="replace"))
     return found == (LEASES_MAGIC, ABI_VERSION, LEASES_SIZE, gpu_uuid)
 
 
-def _make(path: Path, gpu_uuid: str) -> None:
+def _make(path: Path, gpu_uuid: str) -> int:
     raw = RawLeases(
         magic=LEASES_MAGIC,
         abi_version=ABI_VERSION,
         size=LEASES_SIZE,
         gpu_uuid=gpu_uuid.encode(),
     )
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(bytes(raw))
-    # Pods run as any user; who may write here may use the GPU's MPS daemon as well.
-    fresh.chmod(0o666)
-    fresh.rename(path)
+    # A name that nobody can guess, and a link in its place would be refused.
+    file, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        os.pwrite(file, bytes(raw), 0)
+        # Pods run as any user; who may write here may use the GPU's MPS daemon as well.
+        os.fchmod(file, 0o666)
+        os.replace(fresh, path)
+    except OSError:
+        os.close(file)
+        os.unlink(fresh)
+        raise
+    return file

@@ -1,5 +1,7 @@
 """Lease slots and conflicts of pods, and the files they lie in."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,8 +177,10 @@ def test_the_slot_of_a_pod_that_is_gone_is_stepped_over_at_once(tmp_path):
         lambda path: path.write_bytes(b"short"),
         lambda path: set_raw(path.parent, abi_version=1),
         lambda path: set_raw(path.parent, gpu_uuid=b"GPU-other"),
+        lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: (path.rename(path.with_name("good")), path.symlink_to("good")),
     ],
-    ids=["gone", "too short", "another version", "another GPU"],
+    ids=["gone", "too short", "another version", "another GPU", "a pipe", "a link"],
 )
 def test_a_file_that_cannot_be_used_is_made_anew_and_a_good_one_is_kept(spoil, tmp_path):
     LeaseFile(tmp_path, GPU.uuid).close()
@@ -188,12 +192,41 @@ def test_a_file_that_cannot_be_used_is_made_anew_and_a_good_one_is_kept(spoil, t
     LeaseFile(tmp_path, GPU.uuid).close()
     assert raw(tmp_path).running == 0
     assert raw(tmp_path).gpu_uuid.decode() == GPU.uuid
-    assert (tmp_path / GPU.uuid).stat().st_mode & 0o777 == 0o666
+    assert (tmp_path / GPU.uuid).lstat().st_mode & 0o777777 == 0o100666
 
 
-def test_a_file_that_was_removed_comes_back(tmp_path):
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.unlink(),
+        lambda path: os.truncate(path, 0),
+        lambda path: set_raw(path.parent, magic=1),
+        lambda path: (path.unlink(), LeaseFile(path.parent, GPU.uuid).close()),
+    ],
+    ids=["removed", "cut short", "overwritten", "replaced"],
+)
+def test_an_agent_survives_what_a_pod_does_to_the_file_and_mends_it(spoil, tmp_path):
     files = LeaseFiles(tmp_path)
     assert files.ready(GPU.uuid)
-    (tmp_path / GPU.uuid).unlink()
+    files.use(GPU.uuid, [1, 2])
+    spoil(tmp_path / GPU.uuid)
+    files.use(GPU.uuid, [1])  # the file is not touched through a mapping
     assert files.ready(GPU.uuid)
-    assert (tmp_path / GPU.uuid).exists()
+    slots = RawLeases().slots
+    slots[3].renewed_at_ns = 99
+    set_raw(tmp_path, slots=slots)
+    files.use(GPU.uuid, [1])
+    assert raw(tmp_path).slots[3].renewed_at_ns == 0
+    assert [path.name for path in tmp_path.iterdir()] == [GPU.uuid]
+
+
+def test_no_link_that_a_pod_laid_is_written_through(tmp_path):
+    """A pod may make files in the folder, and the agent can write where the pod cannot."""
+    folder, other = tmp_path / "leases", tmp_path / "of somebody else"
+    folder.mkdir()
+    other.write_text("kept")
+    other.chmod(0o600)
+    for name in (f".{GPU.uuid}.{os.getpid()}", GPU.uuid):
+        (folder / name).symlink_to(other)
+    LeaseFile(folder, GPU.uuid).close()
+    assert (other.read_text(), other.stat().st_mode & 0o777) == ("kept", 0o600)
