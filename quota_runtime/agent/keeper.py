@@ -31,6 +31,7 @@ from .wanted import (
     Wanted,
     acknowledged_epoch,
     acknowledgement,
+    finds_leases,
     is_exclusive,
     is_placed,
     may_burst,
@@ -340,7 +341,10 @@ class Keeper:
             if of_pod(gpu.backend.name, replica.exclusive) != "B"
             if uid in final or replica.written is not None
         }
-        if not sharing or not self._lease_files.ready(gpu.uuid):
+        # A pod that is older than the leases neither excludes nor respects those that have them.
+        if not sharing or not all(finds_leases(self._pods[uid]) for uid in sharing):
+            return {}
+        if not self._lease_files.ready(gpu.uuid):
             return {}
         found = leases(
             {uid: _claim(replica, gpu, final.get(uid)) for uid, replica in sharing.items()}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from kserve_has import contract
 from kserve_has.allocation import Allocation
 from kserve_has.errors import AllocationError
+from kserve_has.kube import JsonObject
 from kserve_has.units import parse_whole
 
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}")
@@ -81,6 +82,16 @@ def is_exclusive(annotations: Mapping[str, str]) -> bool:
 def may_burst(annotations: Mapping[str, str]) -> bool:
     """Whether the pod may use, beyond its quota, time that no other pod wants."""
     return annotations.get(contract.BURST) == "true"
+
+
+def finds_leases(pod: JsonObject) -> bool:
+    """Whether the webhook has given a pod the folder of the lease files."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return any(
+        variable.get("name") == contract.ENV_LEASES
+        for container in containers
+        for variable in container.get("env") or ()
+    )
 
 
 def acknowledgement(wanted: Wanted, backend: str, at_s: float) -> str:

@@ -34,7 +34,9 @@ def make_pod(uid, groups=0b0001, quota=50, epoch=1, **changes):
         "labels": {contract.KSERVE_ISVC_LABEL: "resnet"},
         "annotations": annotations,
     }
-    return {"metadata": metadata, "spec": {}, "status": {"phase": "Running"}}
+    leases = {"name": contract.ENV_LEASES, "value": contract.LEASES_DIR}
+    spec = {"containers": [{"name": contract.KSERVE_CONTAINER, "env": [leases]}]}
+    return {"metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
 
 
 class Bench:

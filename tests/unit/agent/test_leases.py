@@ -110,6 +110,18 @@ def test_exclusive_pods_and_gpus_without_mps_have_no_leases(shared):
     assert shared.limits("b").lease_slot == 0
 
 
+def test_beside_a_pod_that_is_older_than_the_leases_all_keep_to_their_turns(shared):
+    shared.put("old", groups=0b0001, quota=40)
+    shared.put("new", groups=0b0001, quota=50)
+    del shared.pods["old"]["spec"]["containers"][0]["env"]
+    shared.step()
+    assert shared.limits("old").lease_slot == shared.limits("new").lease_slot == 0
+    assert shared.limits("old").phase_ns != shared.limits("new").phase_ns
+    del shared.pods["old"]
+    shared.step()
+    assert shared.limits("new").lease_slot
+
+
 def test_without_partitions_everybody_is_in_everybodys_way(shared):
     shared.restart_agent(NodeGpu(GPU.uuid, TOY, Backend("C", "an older driver")))
     shared.put("a", groups=0b0001)
