@@ -262,6 +262,12 @@ _ladders: dict[tuple[object, ...], tuple[PolicySettings, Part, Ladder]] = {}
 _LADDERS_KEPT = 16384
 
 
+def forget(part: Part) -> None:
+    """Drop the ladders of a part that will not be asked any more."""
+    for key in [key for key, (_, known, _) in _ladders.items() if known is part]:
+        del _ladders[key]
+
+
 def ladder(
     service: Service,
     geometry: GpuGeometry,

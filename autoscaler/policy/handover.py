@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from kserve_has.config.policy import PolicySettings
 from kserve_has.gpu import GpuGeometry
-from kserve_has.latency import LatencyModel
+from kserve_has.latency import LatencyModel, Part
 
-from .capacity import ladder
+from .capacity import forget, ladder
 from .observation import Observation, Service
 from .state import State, changed
 
@@ -30,16 +30,20 @@ def handed_over(
     geometries = {gpu.uuid: gpu.geometry for gpu in observation.gpus}
     services = dict(state.services)
     products = {geometry.product for geometry in geometries.values()}
+    replaced: dict[tuple[str, str], Part] = {}
     for service in observation.services:
+        model = service.served_model
+        changes = {(model, gpu) for gpu in products if _differ(model, gpu, former, latest)}
+        replaced |= {place: former.part(*place) for place in changes}
         memory = services.get(service.name)
-        if memory is None or memory.feedback == 1.0:
-            continue
-        if not any(_differ(service.served_model, gpu, former, latest) for gpu in products):
+        if not changes or memory is None or memory.feedback == 1.0:
             continue
         before, after = (_held_rps(service, geometries, settings, m) for m in (former, latest))
         if before > 0 and after > 0:
             factor = _towards_one(memory.feedback, after / before)
             services[service.name] = changed(memory, feedback=factor)
+    for part in replaced.values():
+        forget(part)
     return replace(state, services=services)
 
 

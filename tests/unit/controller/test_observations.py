@@ -76,6 +76,11 @@ def test_few_requests_are_waited_for_and_given_up_in_the_end():
     assert observed(*settled(START), few, late).verdicts == {Verdict.FEW: 1}
 
 
+def test_requests_without_gpu_time_are_waited_out():
+    idle = replace(LATER, gpu_s=START.gpu_s)
+    assert observed(*settled(START), idle).verdicts == {Verdict.WAITING: 1}
+
+
 def test_errors_did_other_work_than_answers():
     failing = replace(LATER, failed=12.0)
     found = observed(*settled(START), failing)

@@ -1,10 +1,13 @@
 from dataclasses import replace
 
 from autoscaler.policy.decide import decide
+from autoscaler.policy.desk import Desk
+from autoscaler.policy.ledger import Rooms
 from autoscaler.policy.observation import Observation
 from autoscaler.policy.plan import Because, Hold, Place, Reason, Resize, SetScale
 from autoscaler.policy.state import Drain, Memory, State, changed
 from kserve_has.gpu import H200
+from kserve_has.slo import Slo
 
 from .worlds import SETTINGS, TABLE, gpu, gpus, piece, replica, service, steady, world
 
@@ -155,3 +158,11 @@ def test_on_a_gpu_without_partitions_nothing_is_asked_about_them():
     seen = world([service(replicas=[held, replica("b")], scale=2)], gpus(2, turns))
     decision = decide(State(), seen, SETTINGS, WholeOnly())
     assert any(isinstance(action, Place) for action in decision.plan.actions)
+
+
+def test_a_pool_with_and_without_partitions_has_a_ladder_for_each():
+    turns = replace(H200, partitions=False)
+    desk = Desk(0.0, SETTINGS, TABLE, Rooms([gpu("GPU-0"), gpu("GPU-1", turns)]))
+    own = service(slo=Slo(100.0, 99))
+    cut, shared = (desk.work_rps(own, piece(0xFF, 100, on)) for on in ("GPU-0", "GPU-1"))
+    assert cut != shared > 0

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.policy import capacity, handover
+from autoscaler.policy.decide import decide
 from autoscaler.policy.handover import handed_over
 from autoscaler.policy.state import Memory, State
 from kserve_has.latency.table import load_table
@@ -57,7 +59,9 @@ def test_all_else_is_kept():
     assert replace(after.services[own.name], feedback=0.7) == memory
 
 
-def test_services_of_other_networks_are_not_looked_at():
+def test_services_of_other_networks_are_not_looked_at(monkeypatch):
+    monkeypatch.setattr(handover, "ladder", None)
+
     class Elsewhere:
         """Knows something new, but not of the model that is served."""
 
@@ -68,3 +72,18 @@ def test_services_of_other_networks_are_not_looked_at():
             return TABLE.part(model, product)
 
     assert factor_after(0.7, Elsewhere()) == 0.7
+
+
+def test_ladders_of_what_is_no_longer_believed_are_dropped():
+    own = service(replicas=[replica("a", piece(0b11, 100))])
+    state, former = State({own.name: Memory(feedback=0.9)}), load_table()
+    seen = world([own])
+    decide(state, seen, SETTINGS, former)
+    sizes = []
+    for _ in range(5):
+        latest = load_table()
+        state = handed_over(state, seen, SETTINGS, former, latest)
+        decide(state, seen, SETTINGS, latest)
+        sizes.append(len(capacity._ladders))
+        former = latest
+    assert len(set(sizes)) == 1
