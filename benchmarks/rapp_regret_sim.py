@@ -187,12 +187,13 @@ def outcomes(case: Case, found: dict[str, ProfiledLatency], seed: int) -> dict[s
 
 def row(outcome: Outcome, right: Outcome) -> dict[str, float]:
     """Return the figures of a pair."""
-    return {
+    figures = {
         "cost_gpu_s": outcome.cost_gpu_s,
         "truth_gpu_s": right.cost_gpu_s,
         "violations": outcome.violation_rate,
         "truth_violations": right.violation_rate,
     }
+    return {key: float(f"{value:.5g}") for key, value in figures.items()}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
