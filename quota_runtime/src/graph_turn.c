@@ -84,6 +84,23 @@ static void order(CUstream before, CUstream after)
         has_sm_order(before, after);
 }
 
+/* The default streams of other threads have no name of their own here. */
+static bool can_order_after(struct has_lane *seen)
+{
+    return (!seen->per_thread || atomic_load(&seen->physical)) &&
+           (!has_capture_any() || !has_capture_on(has_sm_stream(seen), false));
+}
+
+static bool can_order_after_seen(struct has_graph *graph, struct has_lane *lane)
+{
+    for (int i = 0; i < HAS_SEEN; i++) {
+        struct has_lane *seen = atomic_load(&graph->seen[i]);
+        if (seen && seen != lane && !can_order_after(seen))
+            return false;
+    }
+    return true;
+}
+
 static void order_after_seen(struct has_graph *graph, struct has_lane *lane)
 {
     for (int i = 0; i < HAS_SEEN; i++) {
@@ -176,8 +193,12 @@ static bool change(struct has_graph *graph, struct has_lane *lane)
 {
     if (!has_graph_try_take(graph))
         return false;
-    atomic_store(&graph->serving, atomic_load(&graph->wanted));
-    order_after_seen(graph, lane);
+    /* Else it is launched once more as it is: the driver has that come after all before it, and
+     * then it is enough to come after that. */
+    if (atomic_load(&graph->serving) == &own_again || can_order_after_seen(graph, lane)) {
+        atomic_store(&graph->serving, atomic_load(&graph->wanted));
+        order_after_seen(graph, lane);
+    }
     forget_seen(graph);
     return true;
 }

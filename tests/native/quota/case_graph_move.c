@@ -172,22 +172,49 @@ static void a_change_comes_after_what_was_launched_before(void)
     check_that_none_overlapped(begin);
 }
 
+/* Nothing of ours may enter a capture, so no event of ours tells what was on that stream before. */
+static void launches_before_a_capture_are_waited_for_as_well(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING), other = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraphExec exec = narrow_graph(stream);
+    CUgraph graph;
+    for (int i = 0; i < 2; i++) { /* what is needed on the half is there before the capture */
+        resize(i ? ALL : HALF, 1000);
+        for (int k = 0; k < 50; k++) {
+            OK(cuGraphLaunch(exec, stream));
+            pause_us(1000);
+        }
+    }
+    CUevent begin = record(stream);
+    for (int i = 0; i < 60; i++)
+        launch_noted(exec, stream);
+    OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    write_limits(HALF, 1000, 1ull << 40);
+    pause_us(30000);
+    for (int i = 0; i < 40; i++)
+        launch_noted(exec, other);
+    OK(cuStreamEndCapture(stream, &graph));
+    check_that_none_overlapped(begin);
+}
+
 static CUcontext shared;
 static CUgraphExec shared_exec;
 static int enough;
 
-static void *launch_many(void *unused)
+static void *launch_many(void *on_its_default_stream)
 {
     OK(cuCtxSetCurrent(shared));
-    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUstream stream =
+        on_its_default_stream ? CU_STREAM_PER_THREAD : new_stream(CU_STREAM_NON_BLOCKING);
     for (int i = 0; !__atomic_load_n(&enough, __ATOMIC_ACQUIRE); i++) {
         launch_noted(shared_exec, stream);
         pause_us(i % 16 ? 500 : 30000);
     }
-    return unused;
+    return NULL;
 }
 
-static void threads_launch_a_graph_while_it_moves(void)
+static void launch_from_threads(void *on_their_default_streams)
 {
     pthread_t thread[3];
     shared = start();
@@ -195,7 +222,7 @@ static void threads_launch_a_graph_while_it_moves(void)
     shared_exec = narrow_graph(stream);
     CUevent begin = record(stream);
     for (int i = 0; i < 3; i++)
-        CHECK(pthread_create(&thread[i], NULL, launch_many, NULL) == 0);
+        CHECK(pthread_create(&thread[i], NULL, launch_many, on_their_default_streams) == 0);
     for (int i = 0; i < 60; i++) {
         write_limits(sizes[i % 3], 1000, 1ull << 40);
         pause_us(8000);
@@ -207,6 +234,17 @@ static void threads_launch_a_graph_while_it_moves(void)
     CHECK(slot()->graph_launches == (uint64_t)launches && slot()->ungated_launches == 0);
 }
 
+static void threads_launch_a_graph_while_it_moves(void)
+{
+    launch_from_threads(NULL);
+}
+
+/* The driver calls the default streams of all threads by one name. */
+static void threads_launch_a_graph_on_their_default_streams(void)
+{
+    launch_from_threads(&enough);
+}
+
 MAIN(CASE(a_graph_follows_the_partition),
      CASE(a_graph_that_moved_is_not_held_back),
      CASE(a_graph_captured_on_a_partition_grows_and_comes_back),
@@ -214,4 +252,6 @@ MAIN(CASE(a_graph_follows_the_partition),
      CASE(launches_on_several_streams_never_overlap),
      CASE(launches_on_streams_that_end_never_overlap),
      CASE(a_change_comes_after_what_was_launched_before),
-     CASE(threads_launch_a_graph_while_it_moves))
+     CASE(launches_before_a_capture_are_waited_for_as_well),
+     CASE(threads_launch_a_graph_while_it_moves),
+     CASE(threads_launch_a_graph_on_their_default_streams))
