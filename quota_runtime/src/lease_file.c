@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "say.h"
 #include "state.h"
 
 struct has_leases *_Atomic has_leases_now;
@@ -19,15 +20,11 @@ static bool complained;
 
 static void complain(const char *words)
 {
-    char line[384];
     HAS_COUNT(lease_faults, 1);
     if (complained)
         return;
     complained = true;
-    int length = snprintf(line, sizeof(line), "kserve-has: %s %s; pods take turns without leases\n",
-                          path, words);
-    if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0)
-        complained = true;
+    has_say("kserve-has: %s %s; pods take turns without leases\n", path, words);
 }
 
 static const char *what_is_wrong(const struct has_leases *file, const char *gpu_uuid)

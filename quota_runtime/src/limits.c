@@ -9,6 +9,7 @@
 #include "lease.h"
 #include "limits.h"
 #include "limits_block.h"
+#include "say.h"
 #include "state.h"
 
 #define TORN_PATIENCE_NS 100000000ull
@@ -34,14 +35,10 @@ static void complain(enum has_block_state state)
         [HAS_BLOCK_FOREIGN] = "is of another version",
         [HAS_BLOCK_BAD] = "has limits that make no sense",
     };
-    char line[384];
     if (complained)
         return;
     complained = true;
-    int length = snprintf(line, sizeof(line), "kserve-has: %s %s; last good limits kept\n", path,
-                          words[state]);
-    if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0)
-        complained = true;
+    has_say("kserve-has: %s %s; last good limits kept\n", path, words[state]);
 }
 
 /* Whether the pod shares its SMs through leases; without them it keeps to its turn in the window. */

@@ -3,7 +3,9 @@
 In each case the program runs on, the last good limits stay, and one counter or one line says so.
 """
 
+import contextlib
 import mmap
+import os
 import shutil
 import subprocess
 import time
@@ -79,6 +81,30 @@ def test_a_bad_block_changes_nothing_and_is_counted(name, pod, start):
     _, said = worker.communicate(timeout=20)
     assert said.count("\n") == 1
     assert "last good limits kept" in said
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["nobody reads", "the pipe is full"])
+def test_what_cannot_be_said_neither_ends_the_program_nor_holds_it_up(
+    reads, pod, environment, recorder, launch_many
+):
+    pod.set()
+    change(pod, BAD["another version"])
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while reads:
+            os.write(writing, b"?" * 4096)
+    os.set_blocking(writing, True)
+    if not reads:
+        os.close(reading)
+    folders = {"LD_LIBRARY_PATH": str(recorder), "KSERVE_HAS_DIR": str(pod.folder)}
+    done = subprocess.run(
+        [launch_many, "10"], env=environment | folders, stderr=writing, timeout=20, check=False
+    )
+    assert done.returncode == 0
+    os.close(writing)
+    if reads:
+        os.close(reading)
 
 
 def test_a_write_that_never_ends_keeps_the_last_limits_and_its_end_is_noticed(pod, start):
