@@ -78,12 +78,14 @@ def figures(found: list[tuple[float, bool, float]]) -> dict[str, float]:
     }
 
 
-def fitted(prior: Prior, points: Points, count: int, deviations: float, seen: int) -> FittedNetwork:
-    """Return a network after its profile and, if wanted, observations in production."""
+def fitted(
+    prior: Prior, points: Points, count: int, deviations: float, seen: int, noise: float
+) -> FittedNetwork:
+    """Return a network after its profile and, if wanted, observations of a calm production."""
     network = FittedNetwork.fit(prior, points.take(choose(prior, points, count)), deviations)
     draw = np.random.default_rng(5)
     for index in draw.integers(len(points), size=seen):
-        ms = float(np.exp(points.log_ms[index] + prior.noise[0] * draw.standard_normal()))
+        ms = float(np.exp(points.log_ms[index] + noise * draw.standard_normal()))
         network = network.observed(int(points.batch[index]), int(points.sm[index]), ms)
     return network
 
@@ -105,7 +107,7 @@ def main() -> None:
                 points = table.networks[name]
                 for count, seen in ((4, 0), (6, 0), (6, OBSERVATIONS)):
                     deviations = reach[count]
-                    network = fitted(prior, points, count, deviations, seen)
+                    network = fitted(prior, points, count, deviations, seen, table.least_noise[0])
                     key = f"{count} points, {seen} observations"
                     upper: Upper = lambda grid, n=network: n.predict(grid)[1]
                     cases.setdefault(key, []).extend(decisions(points, upper))

@@ -14,7 +14,7 @@ from typing import Final
 
 MISSES: Final = 0.05
 FIRST_STEP: Final = 0.5
-LAST_STEP: Final = 0.1
+LAST_STEP: Final = 0.25
 LOWEST: Final = 0.5
 HIGHEST: Final = 8.0
 

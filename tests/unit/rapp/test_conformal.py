@@ -32,3 +32,15 @@ def test_the_bound_stays_within_reason():
     for _ in range(1000):
         bound = bound.after(1e9)
     assert bound.deviations <= 8.0
+
+
+def test_it_covers_again_after_200_observations_of_a_noisier_network():
+    random = np.random.default_rng(0)
+    misses = 0
+    for _ in range(100):
+        bound = Bound(1.7)
+        for number in range(400):
+            surprise = 2.5 * random.standard_normal()
+            misses += number >= 200 and surprise > bound.deviations
+            bound = bound.after(surprise)
+    assert 0.945 < 1.0 - misses / 20_000 < 0.96

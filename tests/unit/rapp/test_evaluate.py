@@ -64,6 +64,19 @@ def test_repeats_are_one_point_and_tell_the_noise(tmp_path):
     assert pytest.approx(10.5) == float(np.exp(table.networks["a"].log_ms[0]))
 
 
+def test_disturbed_noise_is_that_of_the_repeats_that_differ_most(tmp_path):
+    gaps = (0.001, 0.002, 0.003, 0.1, 0.2)
+    rows = [("a", 1, 8 + i, 100, ms) for i, gap in enumerate(gaps) for ms in (10.0, 10 + 10 * gap)]
+    calm, disturbed = read_table(write_rows(tmp_path / "p.csv", rows)).least_noise
+    one = np.sqrt(np.pi) / 2
+    assert pytest.approx(0.003 * one) == calm
+    assert pytest.approx((0.003 + 0.1 + 0.2) / 3 * one) == disturbed
+
+
+def test_without_repeats_next_to_no_noise_is_known(table):
+    assert (1e-3, 1e-3) == read_table(table).least_noise
+
+
 def test_every_bad_row_is_named(tmp_path):
     rows = [("a", 0, 8, 100, 1.0), ("a", 1, 8, 101, 1.0), ("a", 1, 8, 50, "nan"), ("a", 1, 8, 9, 2)]
     with pytest.raises(LatencyModelError) as caught:
