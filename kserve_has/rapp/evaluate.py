@@ -99,13 +99,18 @@ def _held_out(table: Table, task: Task, group_of: Callable[[str], str]) -> dict[
     window_ms, every = task.quota_window_ms, table
     if window_ms is not None:
         table = full_quota(table)
+    enough = [name for name, points in table.networks.items() if len(points) > task.points]
+    if not enough:
+        raise LatencyModelError(
+            f"no network has more than the {task.points} points to measure; measure fewer"
+        )
     priors = list(held_out_priors(table, basis_for(table), group_of, assumption))
     above = [surprises(prior, table, names, task.points) for prior, names in priors]
     found = {}
     for index, (prior, names) in enumerate(priors):
         others = [a for i, a in enumerate(above) if i != index] or above
         deviations = float(np.quantile(np.concatenate(others), 0.95))
-        for name in names:
+        for name in (n for n in names if n in enough):
             found[name] = answers(prior, table, name, task.points, deviations)
             if window_ms is not None:
                 fitted, _ = fitted_to_few(prior, table, name, task.points, deviations)

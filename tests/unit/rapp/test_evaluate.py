@@ -64,6 +64,17 @@ def test_repeats_are_one_point_and_tell_the_noise(tmp_path):
     assert pytest.approx(10.5) == float(np.exp(table.networks["a"].log_ms[0]))
 
 
+def test_a_network_without_a_point_left_teaches_but_is_not_asked(table, tmp_path):
+    with table.open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    rows += [("small", 1, s, 100, 4.0) for s in (8, 16, 32)]
+    figures = evaluate(read_table(write_rows(tmp_path / "more.csv", rows[1:])), Task("model", 3))
+    assert "small" not in figures["models"]
+    assert 6 == len(figures["models"])
+    with pytest.raises(LatencyModelError, match="more than the 999 points"):
+        evaluate(read_table(table), Task("model", 999))
+
+
 def test_disturbed_noise_is_that_of_the_repeats_that_differ_most(tmp_path):
     gaps = (0.001, 0.002, 0.003, 0.1, 0.2)
     rows = [("a", 1, 8 + i, 100, ms) for i, gap in enumerate(gaps) for ms in (10.0, 10 + 10 * gap)]
