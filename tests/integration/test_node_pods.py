@@ -204,14 +204,16 @@ def test_a_pod_that_has_done_its_work_succeeds(node):
 
 
 def test_a_removed_deployment_gives_its_addresses_back(node):
-    held = len(list((node.root / "pods").iterdir())) if (node.root / "pods").exists() else 0
     for name in ("one", "two"):
         node.run(name, {"name": "main", "command": ["sleep", "60"]})
-    first, second = (node.wait_ready(name)["status"]["podIP"] for name in ("one", "two"))
+    pods = [node.wait_ready(name) for name in ("one", "two")]
+    first, second = (pod["status"]["podIP"] for pod in pods)
     assert first != second
+    folders = [node.root / "pods" / pod["metadata"]["uid"] for pod in pods]
+    assert all(folder.is_dir() for folder in folders)
     for name in ("one", "two"):
         node.delete(name)
-    eventually(lambda: held == len(list((node.root / "pods").iterdir())))
+    eventually(lambda: not any(folder.exists() for folder in folders))
 
 
 def test_a_stopped_node_leaves_no_process_and_a_started_one_runs_its_pods_again(node):
