@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "capture.h"
+#include "graph_rules.h"
 #include "real.h"
 #include "sm.h"
 #include "start.h"
@@ -19,7 +20,6 @@
  * the device's. The bound is 22 000 nodes, 70 MiB of the device: what 13 partitions cost. */
 #define BYTES_A_NODE (12u << 10)
 #define BYTES_MOST ((size_t)256 << 20)
-#define LATELY_MS 2000u
 #define STALE_MS 200u /* used since: not given up for another, or two would take turns for ever */
 #define FULL_MS 20u   /* until it is tried again */
 #define STACK_BYTES ((size_t)4 << 20)
@@ -142,7 +142,7 @@ static bool make(struct has_graph *graph, int partition)
     struct has_variant *made = malloc(sizeof *made);
     if (!made)
         return false;
-    *made = (struct has_variant){.partition = partition, .bytes = bytes};
+    *made = (struct has_variant){.partition = partition, .bytes = bytes, .used = now};
     made->exec = has_graph_place(graph, partition, &made->sms);
     if (!made->exec) {
         atomic_fetch_or(&graph->refused, has_graph_bit(partition));
@@ -182,10 +182,8 @@ static bool lacks(struct has_graph *graph, int partition, unsigned now)
     struct has_variant *there = made_for(graph, partition);
     if (atomic_load(&graph->refused) & has_graph_bit(partition))
         there = NULL;
-    else if (!there && partition != graph->partition) {
-        unsigned used = atomic_load(&graph->used);
-        return used && now - used < LATELY_MS && (int)(used - unloaded) > 0;
-    }
+    else if (!there && partition != graph->partition)
+        return has_graph_in_use(now, atomic_load(&graph->used), unloaded);
     if (there != wanted && (!there || is_ready(there)))
         want(graph, there);
     return false;

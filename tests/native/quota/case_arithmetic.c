@@ -2,6 +2,7 @@
 #include "../../../quota_runtime/src/bitmap.h"
 #include "../../../quota_runtime/src/budget.h"
 #include "../../../quota_runtime/src/estimate.h"
+#include "../../../quota_runtime/src/graph_rules.h"
 #include "../../../quota_runtime/src/ledger.h"
 #include "../emulator/check.h"
 
@@ -153,10 +154,23 @@ static void physical_memory_counts_its_holders(void)
     CHECK(has_ledger_release(HAS_LEDGER_PHYSICAL, 7) == 0);
 }
 
+static void graphs_in_use_are_told_at_any_uptime(void)
+{
+    /* Counted from the boot of the machine, so 25 days are beyond a signed number. */
+    for (unsigned day = 0, now = 5000; day < 50; day++, now += 86400000u) {
+        CHECK(has_graph_in_use(now, now - 10, 0));
+        CHECK(!has_graph_in_use(now, now - 2000, 0));
+        CHECK(!has_graph_in_use(now, 0, 0));
+        CHECK(has_graph_in_use(now, now - 10, now - 11));
+        CHECK(!has_graph_in_use(now, now - 10, now - 10));
+        CHECK(!has_graph_in_use(now, now - 10, now));
+    }
+}
+
 MAIN(CASE(the_ledger_keeps_what_is_live_and_no_more), CASE(physical_memory_counts_its_holders),
      CASE(a_window_grants_its_share), CASE(windows_begin_at_the_phase),
      CASE(debt_is_carried_and_unspent_time_hardly),
      CASE(debt_ends_at_its_limit_and_a_refund_is_whole),
      CASE(more_sms_cost_more_time_and_fewer_cost_no_less), CASE(a_wait_is_bounded),
      CASE(random_kernels_get_their_share), CASE(bitmaps_say_which_sms),
-     CASE(estimates_find_the_lengths_of_launches))
+     CASE(estimates_find_the_lengths_of_launches), CASE(graphs_in_use_are_told_at_any_uptime))

@@ -78,6 +78,26 @@ static void nothing_is_made_while_a_stream_captures(void)
     follows(64, exec, stream);
 }
 
+/* What it was made of may be gone; who launches it again says that it is there. */
+static void after_an_unload_a_graph_is_made_once_it_is_launched_again(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUgraphExec exec = executable(captured(kernel("wide_100us"), stream, KERNELS));
+    CUmodule other;
+    OK(cuModuleLoadData(&other, image));
+    pause_us(50000); /* until the helper thread counts the time */
+    OK(cuGraphLaunch(exec, stream));
+    OK(cuStreamSynchronize(stream));
+    OK(cuModuleUnload(other));
+    resize(HALF, 1000);
+    pause_us(100000);
+    CUevent begin = record(stream);
+    OK(cuGraphLaunch(exec, stream));
+    CHECK(between_ns(begin, record(stream)) < 0.8 * on(64));
+    follows(64, exec, stream);
+}
+
 /* Launched into a capture it is the program's own, as the program sees its nodes. */
 static void a_graph_launched_into_a_capture_is_the_programs_own(void)
 {
@@ -265,6 +285,7 @@ MAIN(CASE(a_graph_that_the_program_changes_stays_its_own),
      CASE(a_node_that_the_program_changes_is_changed_in_what_runs),
      CASE(a_graph_is_destroyed_with_all_that_was_made_of_it),
      CASE(nothing_is_made_while_a_stream_captures),
+     CASE(after_an_unload_a_graph_is_made_once_it_is_launched_again),
      CASE(a_graph_launched_into_a_capture_is_the_programs_own),
      CASE(a_graph_in_a_capture_is_priced_by_its_own_sms),
      CASE(what_was_not_used_for_longest_goes_first),

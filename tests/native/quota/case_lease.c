@@ -243,6 +243,36 @@ static void without_the_flag_nothing_is_borrowed(void)
     CHECK(slot()->gpu_time_ns < 45000000);
 }
 
+static void who_lets_go_wakes_those_that_wait(void)
+{
+    share(900, 0);
+    uint32_t before = __atomic_load_n(&leases->wake, __ATOMIC_SEQ_CST);
+    OK(launch(kernel("wide_ms"), stream));
+    leases->slots[2].waits_since_ns = leases->slots[2].waits_at_ns = now_ns() + WINDOW;
+    set(&leases->waiting, OTHER);
+    OK(cuStreamSynchronize(stream));
+    CHECK(becomes(&leases->running, MINE, false, 1000));
+    CHECK(__atomic_load_n(&leases->wake, __ATOMIC_SEQ_CST) != before);
+}
+
+/* It may be waiting for the very launch that is held back. */
+static void work_that_does_not_end_holds_nothing_up_for_long(void)
+{
+    static const char endless[] = "HASEMU 1\nkernel k work_sm_ns=132 floor_ns=4000000000 max_sm=1\n";
+    CUmodule module;
+    CUfunction four_s;
+    double took = 0;
+    share(10, 0);
+    OK(cuModuleLoadData(&module, endless));
+    OK(cuModuleGetFunction(&four_s, module, "k"));
+    int64_t begin = now_ns();
+    OK(launch(four_s, stream));
+    while (took < 100 && now_ns() - begin < 2000 * 1000000ll)
+        took = launch_ms();
+    CHECK(took > 100 && now_ns() - begin < 2000 * 1000000ll);
+    CHECK(slot()->ungated_launches > 0);
+}
+
 static void a_lease_that_was_lost_is_taken_again(void)
 {
     share(900, 0);
@@ -339,6 +369,8 @@ MAIN(CASE(a_launch_waits_for_a_pod_it_conflicts_with_and_for_no_other),
      CASE(a_waiter_gets_in_after_a_slice_and_no_launch_passes_it),
      CASE(a_thread_on_its_own_default_stream_ends_its_turn_as_soon),
      CASE(idle_time_is_borrowed_and_given_back_at_once), CASE(without_the_flag_nothing_is_borrowed),
+     CASE(who_lets_go_wakes_those_that_wait),
+     CASE(work_that_does_not_end_holds_nothing_up_for_long),
      CASE(a_lease_that_was_lost_is_taken_again),
      CASE(a_new_slot_begins_without_what_the_last_holder_left),
      CASE(processes_of_a_pod_share_its_lease),
