@@ -1,73 +1,7 @@
-/* The lease protocol seen from one pod; the case plays its neighbours in the GPU's lease file. */
+/* The lease protocol seen from one process of a pod. */
 #include <pthread.h>
-#include <sys/wait.h>
 
-#include "pod_case.h"
-
-#define MINE (1ull << 1)
-#define OTHER (1ull << 2)
-#define FAR (1ull << 3)
-#define WINDOW (50 * 1000000ll)
-#define SLICE (8 * 1000000ll)
-
-static struct has_leases *leases;
-static CUfunction half;
-static CUstream stream;
-
-/* In slot 1, in conflict with slot 2. */
-static void share(unsigned quota, uint32_t flags)
-{
-    char path[512];
-    start();
-    snprintf(path, sizeof path, "%s/%s", getenv("KSERVE_HAS_LEASES"), limits->gpu_uuid);
-    int file = open(path, O_RDWR);
-    CHECK(file >= 0);
-    leases = mmap(NULL, HAS_LEASES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    CHECK(leases != MAP_FAILED);
-    close(file);
-    stream = new_stream(CU_STREAM_NON_BLOCKING);
-    half = kernel("wide_100us");
-    limits->lease_slot = 1;
-    limits->lease_conflicts = OTHER;
-    limits->lease_slice_ns = SLICE;
-    limits->flags |= flags;
-    resize(ALL, quota);
-}
-
-static uint64_t load(const uint64_t *word)
-{
-    return __atomic_load_n(word, __ATOMIC_SEQ_CST);
-}
-
-static void say(int64_t *at)
-{
-    __atomic_store_n(at, now_ns(), __ATOMIC_RELAXED);
-}
-
-static void set(uint64_t *word, uint64_t bits)
-{
-    __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
-}
-
-static void clear(uint64_t *word, uint64_t bits)
-{
-    __atomic_fetch_and(word, ~bits, __ATOMIC_SEQ_CST);
-}
-
-static double launch_ms(void)
-{
-    int64_t begin = now_ns();
-    OK(launch(half, stream));
-    return (double)(now_ns() - begin) / MS;
-}
-
-static bool becomes(const uint64_t *word, uint64_t bits, bool there, int ms)
-{
-    for (int64_t end = now_ns() + ms * 1000000ll; now_ns() < end; pause_us(100))
-        if ((load(word) & bits ? true : false) == there)
-            return true;
-    return false;
-}
+#include "lease_case.h"
 
 static void *run_for(void *ms)
 {
@@ -95,6 +29,9 @@ static void a_launch_waits_for_a_pod_it_conflicts_with_and_for_no_other(void)
     CHECK(becomes(&leases->running, OTHER, true, 1000));
     double took = launch_ms();
     CHECK(took > 100 && took < 1500);
+    /* Half of three windows, which it could not spend; as much is not kept otherwise. */
+    CHECK(__atomic_load_n(&usage->balance_ns, __ATOMIC_RELAXED) > 40 * 1000000ll);
+    CHECK(load(&leases->slots[1].conflicts) == OTHER);
     CHECK(load(&leases->running) & MINE && !(load(&leases->running) & OTHER));
     CHECK(slot()->lease_wait_ns > 100000000);
     CHECK(slot()->ungated_launches == 0 && slot()->leases == 2);
@@ -186,6 +123,37 @@ static void a_waiter_gets_in_after_a_slice_and_no_launch_passes_it(void)
     pthread_join(program, NULL);
 }
 
+static void *keep_two_in_flight(void *until)
+{
+    OK(cuCtxSetCurrent(primary_context()));
+    CUfunction one_ms = kernel("wide_ms");
+    CUevent done[2] = {new_event(), new_event()};
+    for (unsigned i = 0; now_ns() < *(int64_t *)until; i++) {
+        if (i > 1)
+            OK(cuEventSynchronize(done[i % 2]));
+        OK(launch(one_ms, stream));
+        OK(cuEventRecord(done[i % 2], stream));
+    }
+    return NULL;
+}
+
+/* It is never idle, never without budget, and never has too much in flight. */
+static void a_waiter_gets_in_where_nothing_else_ends_a_turn(void)
+{
+    pthread_t program;
+    share(1000, 0);
+    limits->max_outstanding_ns = 2 * WINDOW;
+    limits->window_ns = 20 * WINDOW;
+    resize(ALL, 1000);
+    int64_t until = now_ns() + 800 * 1000000ll;
+    CHECK(pthread_create(&program, NULL, keep_two_in_flight, &until) == 0);
+    CHECK(becomes(&leases->running, MINE, true, 500));
+    pause_us(50000);
+    CHECK(let_in_ms() < 200);
+    clear(&leases->running, OTHER);
+    pthread_join(program, NULL);
+}
+
 static void *keep_launching_alone(void *until)
 {
     OK(cuCtxSetCurrent(primary_context()));
@@ -255,6 +223,20 @@ static void who_lets_go_wakes_those_that_wait(void)
     CHECK(__atomic_load_n(&leases->wake, __ATOMIC_SEQ_CST) != before);
 }
 
+/* It waits for a third pod; the window is long, and with it the patience. */
+static void who_could_not_run_anyway_holds_nobody_up(void)
+{
+    share(900, 0);
+    limits->window_ns = 20 * WINDOW;
+    resize(ALL, 900);
+    leases->slots[2].conflicts = FAR;
+    leases->slots[2].waits_since_ns = leases->slots[2].waits_at_ns = now_ns();
+    say(&leases->slots[3].renewed_at_ns);
+    set(&leases->running, FAR);
+    set(&leases->waiting, OTHER);
+    CHECK(launch_ms() < 700);
+}
+
 /* It may be waiting for the very launch that is held back. */
 static void work_that_does_not_end_holds_nothing_up_for_long(void)
 {
@@ -295,84 +277,16 @@ static void a_new_slot_begins_without_what_the_last_holder_left(void)
     CHECK(load(&leases->running) == (1ull << 5));
 }
 
-/* Launches 40 ms of work when told to, says so, and ends in the middle when told to. */
-static void other_process(int from, int to)
-{
-    char byte;
-    CHECK(read(from, &byte, 1) == 1);
-    primary_context();
-    CUstream own = new_stream(CU_STREAM_NON_BLOCKING);
-    CUfunction one_ms = kernel("wide_ms");
-    for (int i = 0; i < 40; i++)
-        OK(launch(one_ms, own));
-    CHECK(write(to, &byte, 1) == 1);
-    CHECK(read(from, &byte, 1) == 1);
-    _exit(0);
-}
-
-static void processes_of_a_pod_share_its_lease(void)
-{
-    int to[2], from[2], status;
-    char byte = 0;
-    CHECK(pipe(to) == 0 && pipe(from) == 0);
-    pid_t child = fork(); /* before CUDA begins: it does not survive a fork */
-    if (child == 0)
-        other_process(to[0], from[1]);
-    share(900, 0);
-    CHECK(write(to[1], &byte, 1) == 1 && read(from[0], &byte, 1) == 1);
-    OK(launch(half, stream));
-    OK(cuStreamSynchronize(stream));
-    CHECK(write(to[1], &byte, 1) == 1);
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
-    CHECK(becomes(&leases->running, MINE, false, 1000));
-    OK(launch(half, stream));
-    CHECK(load(&leases->running) & MINE);
-}
-
-static void one_that_lets_go_leaves_the_bit_to_the_others_of_its_pod(void)
-{
-    share(900, 0);
-    struct has_usage_slot *other = (struct has_usage_slot *)(usage + 1) + 7;
-    other->pid = (uint32_t)getppid();
-    other->heartbeat_ns = now_ns();
-    other->lease_at_ns = now_ns() + WINDOW; /* fresh for three windows from now */
-    __atomic_store_n(&other->state, HAS_SLOT_LIVE, __ATOMIC_SEQ_CST);
-    OK(launch(half, stream));
-    OK(cuStreamSynchronize(stream));
-    for (int i = 0; i < 1000 && slot()->lease_at_ns; i++)
-        pause_us(100);
-    CHECK(slot()->lease_at_ns == 0 && load(&leases->running) & MINE);
-    /* One that is silent counts no more. */
-    pause_us(160000);
-    OK(launch(half, stream));
-    OK(cuStreamSynchronize(stream));
-    CHECK(becomes(&leases->running, MINE, false, 1000));
-}
-
-static void a_child_of_a_fork_holds_nothing(void)
-{
-    int status;
-    share(900, 0);
-    CUfunction one_ms = kernel("wide_ms");
-    for (int i = 0; i < 40; i++)
-        OK(launch(one_ms, stream));
-    pid_t child = fork();
-    if (child == 0)
-        exit(0); /* through the library's own end */
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
-    CHECK(load(&leases->running) & MINE);
-}
-
 MAIN(CASE(a_launch_waits_for_a_pod_it_conflicts_with_and_for_no_other),
      CASE(who_is_silent_for_two_windows_is_stepped_over),
      CASE(a_lease_is_renewed_and_given_up_when_nothing_is_in_flight),
      CASE(a_waiter_gets_in_after_a_slice_and_no_launch_passes_it),
+     CASE(a_waiter_gets_in_where_nothing_else_ends_a_turn),
      CASE(a_thread_on_its_own_default_stream_ends_its_turn_as_soon),
-     CASE(idle_time_is_borrowed_and_given_back_at_once), CASE(without_the_flag_nothing_is_borrowed),
+     CASE(idle_time_is_borrowed_and_given_back_at_once),
+     CASE(without_the_flag_nothing_is_borrowed),
+     CASE(who_could_not_run_anyway_holds_nobody_up),
      CASE(who_lets_go_wakes_those_that_wait),
      CASE(work_that_does_not_end_holds_nothing_up_for_long),
      CASE(a_lease_that_was_lost_is_taken_again),
-     CASE(a_new_slot_begins_without_what_the_last_holder_left),
-     CASE(processes_of_a_pod_share_its_lease),
-     CASE(one_that_lets_go_leaves_the_bit_to_the_others_of_its_pod),
-     CASE(a_child_of_a_fork_holds_nothing))
+     CASE(a_new_slot_begins_without_what_the_last_holder_left))

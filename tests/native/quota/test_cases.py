@@ -16,6 +16,7 @@ SOURCES = (
     "case_graph_end.c",
     "case_memory.c",
     "case_lease.c",
+    "case_lease_pod.c",
 )
 # Each with the sources of the library that it is linked with.
 PURE = {"case_arithmetic.c": ("estimate.c", "ledger.c"), "case_lease_rules.c": ()}
