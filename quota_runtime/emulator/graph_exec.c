@@ -8,6 +8,8 @@
 #include "graph.h"
 #include "launch.h"
 
+#define UPLOAD 2ull /* a flag of the driver */
+
 #define UPDATE_FAILURE ((CUresult)910) /* CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE */
 #define UPDATE_ERROR 1
 #define UPDATE_TOPOLOGY_CHANGED 2
@@ -76,7 +78,7 @@ static bool exec_is(CUgraphExec exec)
     return exec && exec->kind == KIND_EXEC;
 }
 
-CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
+static CUresult instantiate(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
 {
     if (!exec || !graph_is(graph) || flags > 15)
         return CUDA_ERROR_INVALID_VALUE;
@@ -86,12 +88,18 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned 
     return *exec ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+/* It has no stream to upload on. */
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
+{
+    return flags & UPLOAD ? CUDA_ERROR_INVALID_VALUE : instantiate(exec, graph, flags);
+}
+
 CUresult cuGraphInstantiateWithParams(CUgraphExec *exec, CUgraph graph,
                                       CUDA_GRAPH_INSTANTIATE_PARAMS *parameters)
 {
     if (!parameters)
         return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = cuGraphInstantiateWithFlags(exec, graph, parameters->flags);
+    CUresult result = instantiate(exec, graph, parameters->flags);
     parameters->hErrNode_out = NULL;
     parameters->result_out = result == CUDA_SUCCESS ? 0 : 1;
     return result;

@@ -238,6 +238,19 @@ static void a_graph_for_the_device_to_launch_stays(void)
     stays(132, exec, stream);
 }
 
+/* Ours is sent to the device otherwise: without parameters the driver refuses that flag. */
+static void a_graph_that_is_uploaded_at_once_moves_too(void)
+{
+    start();
+    CUstream stream = new_stream(CU_STREAM_NON_BLOCKING);
+    CUDA_GRAPH_INSTANTIATE_PARAMS parameters = {.flags = 2, .hUploadStream = stream};
+    CUgraphExec exec;
+    CUgraph graph = captured(kernel("wide_100us"), stream, KERNELS);
+    OK(cuGraphInstantiateWithParams(&exec, graph, &parameters));
+    resize(HALF, 1000);
+    follows(64, exec, stream);
+}
+
 /* A context of its own on 16 SMs: those are the program's choice. */
 static void a_graph_on_sms_of_the_programs_choice_stays(void)
 {
@@ -293,4 +306,5 @@ MAIN(CASE(a_graph_that_the_program_changes_stays_its_own),
      CASE(a_graph_that_cannot_be_launched_goes_back),
      CASE(a_cooperative_kernel_stays_where_it_was), CASE(a_graph_inside_a_graph_moves_with_it),
      CASE(a_graph_for_the_device_to_launch_stays),
+     CASE(a_graph_that_is_uploaded_at_once_moves_too),
      CASE(a_graph_on_sms_of_the_programs_choice_stays), CASE(a_fork_leaves_graphs_to_the_parent))
