@@ -125,10 +125,16 @@ class Controller:
     def _taught(self, state: State, world: World) -> State:
         """Return the state to decide on with what the latency model has learnt by now."""
         former = self._feedback.model
-        if not self._feedback.step(world.observation.now_s):
+        try:
+            if not self._feedback.step(world.observation.now_s):
+                return state
+            latest = self._feedback.model
+            return handed_over(state, world.observation, self._policy_settings, former, latest)
+        # What cannot be learnt must not keep anything from being decided.
+        except Exception:
+            self._metrics.errors.labels("observations").inc()
+            log.exception("the latency model could not learn; this tick goes on without")
             return state
-        latest = self._feedback.model
-        return handed_over(state, world.observation, self._policy_settings, former, latest)
 
     def _observe(self) -> World:
         wall_s = time.time()

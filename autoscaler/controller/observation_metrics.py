@@ -38,7 +38,7 @@ class ObservationMetrics:
         for verdict, count in seen.verdicts.items():
             self._looks.labels(str(verdict)).inc(count)
         for one in seen.observed:
-            if not learner.model.knows(*one.place):
+            if not learner.judges(one):
                 continue
             labels = (*one.place, str(one.batch), str(one.sm))
             told = learner.model.predict(*one.place, one.batch, one.sm, 100)

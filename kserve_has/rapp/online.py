@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from .network import FittedNetwork
-from .profiled import ProfiledLatency
+from .profiled import ProfiledLatency, impossible
 
 Place = tuple[str, str]  # (served model, GPU product)
 
@@ -107,6 +107,12 @@ class Learner:
                 others = [o for o in lesson.waiting if (o.batch, o.sm) != (one.batch, one.sm)]
                 lesson.waiting = deque([*others, one], maxlen=QUEUED)
 
+    def judges(self, one: Observed) -> bool:
+        """Return whether the model says anything of what was observed."""
+        if not self.model.knows(*one.place):
+            return False
+        return not impossible(self.model.served(*one.place), one.batch, one.sm, 100)
+
     def recall(self, observations: Iterable[Observed]) -> None:
         """Queue observations of the past, oldest first; of each network the newest 200 count."""
         for one in observations:
@@ -146,9 +152,11 @@ class Learner:
         }
 
     def _lesson(self, one: Observed) -> _Lesson | None:
-        """Return where an observation belongs, None when its network has no profile."""
+        """Return where an observation belongs, None of no profile or of no possible piece."""
+        if not self.judges(one):
+            return None
         lesson = self._lessons.get(one.place)
-        if lesson is None and self.model.knows(*one.place):
+        if lesson is None:
             network = self.model.served(*one.place).network
             lesson = self._lessons[one.place] = _Lesson(network)
         return lesson

@@ -270,6 +270,18 @@ async def test_decisions_follow_what_the_latency_model_has_learnt(running, monke
     assert running.value("tick_errors_total", part="tick") is None
 
 
+async def test_a_model_that_cannot_learn_keeps_nothing_from_being_decided(running, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("singular matrix")
+
+    monkeypatch.setattr(Taught, "step", fail)
+    monkeypatch.setattr("autoscaler.controller.loop.Feedback", Taught)
+    running.start()
+    await running.gated("p")
+    await running.until(lambda: running.allocation("p") is not None)
+    assert running.value("tick_errors_total", part="observations") > 0
+
+
 async def test_who_does_not_lead_learns_nothing(running, monkeypatch):
     taught = Taught()
     monkeypatch.setattr(loop, "Feedback", lambda *_: taught)

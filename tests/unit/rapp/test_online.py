@@ -133,3 +133,11 @@ def test_what_still_waits_gives_way_to_what_is_newer_on_the_same_piece(learner):
     for tick in range(5):
         learner.step(float(tick))
     assert learner.standings()[PLACE].observed == 2
+
+
+@pytest.mark.parametrize("sm", [0, 500])
+def test_an_observation_of_a_piece_that_cannot_be_is_left_out(learner, sm):
+    learner.recall([seen(MS, sm=sm)])
+    learner.put([seen(MS, sm=sm)])
+    assert not learner.step(0.0)
+    assert not learner.standings()
