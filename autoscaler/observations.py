@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -34,6 +34,7 @@ class Meter:
         answered: requests answered without an error of the server.
         failed: requests that ended otherwise.
         gpu_s: metered GPU time.
+        by_source: requests answered, by each of the sources; a sum hides that one began anew.
         borrowing: whether it may use time that others leave.
 
     """
@@ -45,14 +46,23 @@ class Meter:
     failed: float
     gpu_s: float
     borrowing: bool = False
+    by_source: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a replica's interval begins; one that is not settled only waits for the next look."""
+    """Where a replica's interval begins; one that is not settled only waits for the next look.
+
+    Attributes:
+        meter: at the beginning.
+        settled: whether an interval may begin there.
+        latest: at the newest look, from which no counter may fall.
+
+    """
 
     meter: Meter
     settled: bool
+    latest: Meter
 
 
 class Verdict(StrEnum):
@@ -141,7 +151,7 @@ def _compare(mark: Mark | None, now: Meter, settings: ControllerSettings) -> Ver
     answered, failed = now.answered - then.answered, now.failed - then.failed
     spent_s = now.gpu_s - then.gpu_s
     same = (then.epoch, then.sources) == (now.epoch, now.sources)
-    if not same or not mark.settled or min(answered, failed, spent_s) < 0:
+    if not same or not mark.settled or _began_anew(mark.latest, now):
         return Verdict.SETTLING
     if failed > _ERRORS * (answered + failed):
         return Verdict.ERRORS
@@ -151,12 +161,19 @@ def _compare(mark: Mark | None, now: Meter, settings: ControllerSettings) -> Ver
     return Verdict.TAKEN
 
 
+def _began_anew(then: Meter, now: Meter) -> bool:
+    """Return whether any counter fell: a gateway or a sidecar was restarted."""
+    before = (then.answered, then.failed, then.gpu_s, *then.by_source)
+    after = (now.answered, now.failed, now.gpu_s, *now.by_source)
+    return any(new < old for old, new in zip(before, after, strict=True))
+
+
 def _next_mark(mark: Mark | None, meter: Meter, verdict: Verdict) -> Mark:
     if verdict is Verdict.WAITING and mark is not None:
-        return mark
+        return replace(mark, latest=meter)
     # Counters lag behind the allocation: an interval begins a look after the last change.
     changed = mark is None or (mark.meter.epoch, mark.meter.sources) != (meter.epoch, meter.sources)
-    return Mark(meter, settled=not changed)
+    return Mark(meter, settled=not changed, latest=meter)
 
 
 def _crowds(world: Observation) -> dict[str, int]:

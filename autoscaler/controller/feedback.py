@@ -82,6 +82,8 @@ class Feedback:
         if span_s and self._past_tries < _PAST_TRIES:
             self._past_tries += 1
             rows = await self._counters.past(OBSERVED, now, span_s, _PAST_STEP_S)
+            if learner is not self._learner:
+                return  # the term ended meanwhile; the next one has its own tries
             learner.recall(observed_before(rows))
             self._past_tries = _PAST_TRIES
         meters = meters_of(await self._counters.rows(counters_query()), world, now)

@@ -7,6 +7,7 @@ both enclose.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -44,9 +45,8 @@ def counters_query() -> str:
 class _Counted:
     """Requests of one endpoint over all gateways."""
 
-    answered: float = 0.0
     failed: float = 0.0
-    sources: list[str] = field(default_factory=list)
+    answered: dict[str, float] = field(default_factory=dict)
 
 
 def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Meter]:
@@ -69,8 +69,7 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
             key = (cluster, _host(labels.get("envoy_endpoint_address", "")))
             count = counted.setdefault(key, _Counted())
             if name == ANSWERED:
-                count.answered += value
-                count.sources.append(labels.get("instance", ""))
+                count.answered[labels.get("instance", "")] = value
             else:
                 count.failed += value
     found = {}
@@ -81,14 +80,17 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
         if count_of is None or spent_s is None:
             continue
         notes = annotations_of(pod)
+        sources = tuple(sorted(count_of.answered))
+        by_source = tuple(count_of.answered[source] for source in sources)
         found[service, metadata["name"]] = Meter(
             at_s,
             epoch_of(notes),
-            tuple(sorted(count_of.sources)),
-            count_of.answered,
+            sources,
+            sum(by_source),
             count_of.failed + refused.get(service, 0.0),
             spent_s,
             notes.get(contract.BURST) == "true",
+            by_source,
         )
     return found
 
@@ -102,7 +104,7 @@ def observed_before(rows: Iterable[Row]) -> list[Observed]:
     for row in rows:
         labels, last = row["metric"], None
         for at_s, value in row["values"]:
-            if value != last:
+            if value != last and math.isfinite(float(value)):
                 place = (labels["served_model"], labels["gpu"], int(labels["batch"]))
                 found.append((at_s, Observed(*place, int(labels["sm"]), float(value))))
             last = value
@@ -122,7 +124,8 @@ def _at(values: Iterable[tuple[Any, Any]], at_s: float) -> float | None:
     history = History()
     history.extend(((float(at), float(value)) for at, value in values), WINDOW_S)
     known = bool(history.points) and history.points[-1][0] >= at_s
-    return history.at(at_s) if known else None
+    value = history.at(at_s) if known else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _host(address: str) -> str:

@@ -138,6 +138,19 @@ def test_the_past_is_read_off_the_changes_of_our_own_metric():
     ]
 
 
+def test_what_is_no_number_is_no_meter_and_no_observation(world):
+    unknown = gpu_time(0.3, begin=float("nan"))
+    assert meters_of([unknown, endpoint(ANSWERED, 1.0)], world(), 100.0) == {}
+    labels = {"served_model": "m", "gpu": "g", "batch": "4", "sm": "8"}
+    assert observed_before([{"metric": labels, "values": [[10, "NaN"], [40, "NaN"]]}]) == []
+
+
+def test_requests_are_told_by_gateway_too(world):
+    meter = meters_of([*rows(), endpoint(ANSWERED, 10.0, instance="e0")], world(), 100.0)[POD]
+    assert meter.sources == ("e0", "e1")
+    assert meter.by_source == (pytest.approx(10 * 98), pytest.approx(50 * 98))
+
+
 class Counters:
     """Prometheus as the test wants it."""
 
@@ -219,6 +232,23 @@ async def test_a_new_term_learns_the_past_anew(feedback, counters, metrics, mode
         feedback.step(1000.0 + 30.0 * tick)
     assert feedback.model.predict(*PLACE, 1, 16, 100).mean_ms == pytest.approx(6.0, rel=0.02)
     assert counters.asked.count(OBSERVED) == 2  # once a term
+
+
+async def test_a_term_that_ends_while_its_past_is_read_leaves_the_next_term_its_own(
+    feedback, counters, world
+):
+    feedback.step(0.0)
+    answer = counters.past
+
+    async def slow(*query):
+        feedback.end()
+        return await answer(*query)
+
+    counters.past = slow
+    await feedback.look(world(), counters.now)
+    counters.past = answer
+    await looks(feedback, counters, world(), 1)
+    assert counters.asked.count(OBSERVED) == 2
 
 
 async def test_a_past_that_cannot_be_had_is_given_up(feedback, counters, world):

@@ -67,13 +67,33 @@ def test_counters_that_are_not_those_of_before_are_no_interval(change):
 
 
 def test_few_requests_are_waited_for_and_given_up_in_the_end():
-    few = replace(LATER, answered=1050.0)
+    few = replace(LATER, answered=1050.0, gpu_s=7.5)
     assert observed(*settled(START), few).verdicts == {Verdict.WAITING: 1}
     enough = replace(few, at_s=120.0, answered=1100.0, gpu_s=8.0)
     (one,) = observed(*settled(START), few, enough).observed
     assert one.gpu_ms == 10.0  # over the whole interval
     late = replace(few, at_s=100.0 + SETTINGS.observe_longest_s)
     assert observed(*settled(START), few, late).verdicts == {Verdict.FEW: 1}
+
+
+@pytest.mark.parametrize(
+    "fallen",
+    [
+        pytest.param({"gpu_s": 7.1}, id="a sidecar"),
+        pytest.param({"answered": 1040.0}, id="a gateway"),
+    ],
+)
+def test_a_counter_that_fell_within_an_interval_began_anew(fallen):
+    few = replace(LATER, answered=1050.0, gpu_s=7.2)
+    anew = replace(few, at_s=120.0, **fallen)
+    found = observed(*settled(START), few, anew)
+    assert (found.verdicts, found.marks[OWNER].meter) == ({Verdict.SETTLING: 1}, anew)
+
+
+def test_one_of_two_gateways_that_was_restarted_is_not_hidden_by_the_other():
+    both = replace(START, sources=("e1", "e2"), by_source=(900.0, 100.0))
+    later = replace(both, at_s=110.0, answered=1210.0, gpu_s=9.0, by_source=(1200.0, 10.0))
+    assert observed(*settled(both), later).verdicts == {Verdict.SETTLING: 1}
 
 
 def test_requests_without_gpu_time_are_waited_out():
