@@ -22,7 +22,8 @@ from .samples import History
 
 GPU_TIME: Final = "kserve_has_gpu_time_seconds_total"
 ANSWERED: Final = "envoy_cluster_endpoint_rq_success"
-BROKEN: Final = "envoy_cluster_endpoint_rq_error"
+BEGUN: Final = "envoy_cluster_endpoint_rq_total"
+ACTIVE: Final = "envoy_cluster_endpoint_rq_active"
 STATUS: Final = "envoy_cluster_upstream_rq_xx"
 OBSERVED: Final = "kserve_has_observed_gpu_ms"
 LAG_S: Final = 2.0  # one scrape, the gateway's flush and the scrape before
@@ -37,7 +38,7 @@ def counters_query() -> str:
     The agent tells GPU time too, less often and with the service's name; refused requests (4xx)
     are known of the whole service only.
     """
-    names = f"{GPU_TIME}|{ANSWERED}|{BROKEN}|{STATUS}"
+    names = f"{GPU_TIME}|{ANSWERED}|{BEGUN}|{ACTIVE}|{STATUS}"
     return f'{{__name__=~"{names}", service="", envoy_response_code_class=~"4|"}}[{WINDOW_S}s]'
 
 
@@ -45,8 +46,17 @@ def counters_query() -> str:
 class _Counted:
     """Requests of one endpoint over all gateways."""
 
-    failed: float = 0.0
+    begun: float = 0.0
+    active: float = 0.0
     answered: dict[str, float] = field(default_factory=dict)
+
+    def failed(self) -> float:
+        """Return the requests that ended otherwise, those whose client hung up among them.
+
+        Envoy counts the latter neither as success nor as error, and the GPU works on them all
+        the same. What rounding leaves of the difference must not look like a counter that fell.
+        """
+        return max(0.0, round(self.begun - self.active - sum(self.answered.values()), 6))
 
 
 def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Meter]:
@@ -57,10 +67,10 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
     refused: dict[str, float] = {}
     for row in rows:
         labels = row["metric"]
-        value = _at(row["values"], at_s)
+        name, cluster = labels["__name__"], labels.get("envoy_cluster_name", "")
+        value = _at(row["values"], at_s, gauge=name == ACTIVE)
         if value is None:
             continue
-        name, cluster = labels["__name__"], labels.get("envoy_cluster_name", "")
         if name == GPU_TIME:
             gpu_s[labels.get("namespace", ""), labels.get("pod", "")] = value
         elif name == STATUS:
@@ -70,8 +80,10 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
             count = counted.setdefault(key, _Counted())
             if name == ANSWERED:
                 count.answered[labels.get("instance", "")] = value
+            elif name == BEGUN:
+                count.begun += value
             else:
-                count.failed += value
+                count.active += value
     found = {}
     for service, pod in _pods(world):
         metadata = pod["metadata"]
@@ -87,7 +99,7 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
             epoch_of(notes),
             sources,
             sum(by_source),
-            count_of.failed + refused.get(service, 0.0),
+            count_of.failed() + refused.get(service, 0.0),
             spent_s,
             notes.get(contract.BURST) == "true",
             by_source,
@@ -120,9 +132,10 @@ def _pods(world: World) -> Iterable[tuple[str, JsonObject]]:
                 yield service.name, pod
 
 
-def _at(values: Iterable[tuple[Any, Any]], at_s: float) -> float | None:
+def _at(values: Iterable[tuple[Any, Any]], at_s: float, *, gauge: bool) -> float | None:
     history = History()
-    history.extend(((float(at), float(value)) for at, value in values), WINDOW_S)
+    samples = ((float(at), float(value)) for at, value in values)
+    history.extend(samples, WINDOW_S, gauge=gauge)
     known = bool(history.points) and history.points[-1][0] >= at_s
     value = history.at(at_s) if known else None
     return value if value is not None and math.isfinite(value) else None

@@ -6,8 +6,9 @@ import pytest
 
 from autoscaler.controller.feedback import Feedback
 from autoscaler.controller.meters import (
+    ACTIVE,
     ANSWERED,
-    BROKEN,
+    BEGUN,
     GPU_TIME,
     OBSERVED,
     STATUS,
@@ -76,7 +77,8 @@ def rows(gpu_share=0.3, rps=50.0, now=100.0):
     return [
         gpu_time(gpu_share, now=now, offset=0.7),
         endpoint(ANSWERED, rps, now=now),
-        endpoint(BROKEN, 0.0, now=now),
+        endpoint(BEGUN, rps, begin=1.0, now=now),
+        endpoint(ACTIVE, 0.0, begin=1.0, now=now),
     ]
 
 
@@ -101,7 +103,8 @@ def test_requests_of_all_gateways_count_and_other_replicas_do_not(world):
 
 def test_failures_of_the_replica_and_refusals_of_its_service_count_against_it(world):
     more = [
-        endpoint(BROKEN, 1.0, instance="e2"),
+        endpoint(BEGUN, 11.0, instance="e2"),
+        endpoint(ANSWERED, 10.0, instance="e2"),
         series(STATUS, 2.0, envoy_cluster_name=SERVICE, envoy_response_code_class="4"),
     ]
     assert meters_of([*rows(), *more], world(), 100.0)[POD].failed == pytest.approx(3 * 98)
@@ -197,6 +200,16 @@ async def looks(feedback, counters, world, count):
         await feedback.look(world, counters.now)
         counters.now += SETTINGS.observe_every_s
     return feedback.step(counters.now)
+
+
+def test_a_request_at_work_has_not_failed_and_one_whose_client_hung_up_has(world):
+    busy = [(96.0, "1"), (97.0, "0"), (98.0, "1"), (99.0, "0")]
+    ended = [(96.0, "10"), (97.0, "11"), (98.0, "11"), (99.0, "12")]
+    begun = [(96.0, "14"), (97.0, "14"), (98.0, "15"), (99.0, "15")]
+    seen = [gpu_time(0.3)]
+    for name, values in ((ACTIVE, busy), (ANSWERED, ended), (BEGUN, begun)):
+        seen.append({**endpoint(name, 0.0), "values": values})
+    assert meters_of(seen, world(), 100.0)[POD].failed == 3.0
 
 
 async def test_the_model_follows_what_the_counters_say(feedback, counters, metrics, model, world):
