@@ -76,6 +76,7 @@ class Standing:
 @dataclass(slots=True)
 class _Lesson:
     network: FittedNetwork
+    past: deque[Observed] = field(default_factory=lambda: deque(maxlen=QUEUED))
     waiting: deque[Observed] = field(default_factory=lambda: deque(maxlen=QUEUED))
     covered: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     observed: int = 0
@@ -85,6 +86,9 @@ class _Lesson:
     published_s: float = -math.inf
     worth: float = 0.0
     urgent: bool = False
+
+    def backlog(self) -> int:
+        return len(self.past) + len(self.waiting)
 
 
 class Learner:
@@ -118,14 +122,14 @@ class Learner:
         for one in observations:
             lesson = self._lesson(one)
             if lesson is not None:
-                lesson.waiting.append(one)
+                lesson.past.append(one)
 
     def step(self, now_s: float) -> bool:
         """Learn a little, and publish one network if that is due; return whether it was."""
-        waiting = [lesson for lesson in self._lessons.values() if lesson.waiting]
+        waiting = [each for each in self._lessons.values() if each.backlog()]
         # Those with most to learn first, so that nobody starves.
-        for lesson in sorted(waiting, key=lambda each: -len(each.waiting))[:STEPS]:
-            self._learn(lesson, lesson.waiting.popleft())
+        for lesson in sorted(waiting, key=lambda each: -each.backlog())[:STEPS]:
+            self._learn(lesson, (lesson.past or lesson.waiting).popleft())
         due = [
             (lesson.urgent, lesson.worth, place)
             for place, lesson in self._lessons.items()

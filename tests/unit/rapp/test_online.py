@@ -141,3 +141,11 @@ def test_an_observation_of_a_piece_that_cannot_be_is_left_out(learner, sm):
     learner.put([seen(MS, sm=sm)])
     assert not learner.step(0.0)
     assert not learner.standings()
+
+
+def test_the_past_does_not_give_way_to_what_is_new(learner):
+    learner.recall([seen(MS)] * 5)
+    learner.put([seen(MS)])
+    for tick in range(10):
+        learner.step(float(tick))
+    assert learner.standings()[PLACE].observed == 6
