@@ -16,7 +16,7 @@ from typing import Final
 from kserve_has.config.controller import ControllerSettings
 from kserve_has.rapp.online import Observed
 
-from .policy.observation import Observation, Replica, ReplicaPhase, Service
+from .policy.observation import Observation, ReplicaPhase, Service
 
 Owner = tuple[str, str]  # (service, replica)
 
@@ -180,13 +180,9 @@ def _crowds(world: Observation) -> dict[str, int]:
     """Return the bitmap of the SM groups that several replicas hold, by GPU UUID."""
     once: dict[str, int] = {gpu.uuid: 0 for gpu in world.gpus}
     twice = dict(once)
-    for replica in _holders(world):
+    for replica in (each for service in world.services for each in service.replicas):
         piece = replica.allocation
         if piece is not None and piece.gpu_uuid in once:
             twice[piece.gpu_uuid] |= once[piece.gpu_uuid] & piece.sm_groups
             once[piece.gpu_uuid] |= piece.sm_groups
     return twice
-
-
-def _holders(world: Observation) -> list[Replica]:
-    return [replica for service in world.services for replica in service.replicas]

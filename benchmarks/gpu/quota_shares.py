@@ -2,8 +2,8 @@
 
 The oracle is work of known length: what a process alone on the whole GPU does in a second is a
 share of one. It reads none of the library's counters. The work is arithmetic that fills every SM and
-is far from the GPU's power limit. Matrix products are not: they throttle the clock by some per cent,
-more the longer they run, and an oracle made of them misses that much.
+is far from the GPU's power limit. Matrix products are not: beside them the clock was read 2 to 5 per
+cent lower (docs/results/quota-h200.md), which an oracle made of them takes for lost time.
 """
 
 from __future__ import annotations
