@@ -13,7 +13,7 @@ measure() { # what, GPU, first CPU core
     what=$1 core=$3
     export CUDA_VISIBLE_DEVICES="$2"
     case $what in
-    quota) set -- quota_dataset --library build/libhas_quota.so --cores "$core" $((core + 1)) $((core + 2)) ;;
+    quota) set -- quota_dataset --library build/libhas_quota.so --gpu "$2" ${QUOTA_OPTIONS:-} ;;
     eager) set -- dataset --mode eager --cores "$core" $((core + 1)) $((core + 2)) $((core + 3)) ;;
     graph) set -- dataset --mode graph --cores "$core" --models ${GRAPH_MODELS:-} ;;
     nothing) return ;;

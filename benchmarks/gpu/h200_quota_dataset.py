@@ -1,9 +1,10 @@
 """Latency of lone requests under a time quota on a real GPU: network x batch x SMs x quota.
 
-The process runs under the quota library and writes its own limits; a request begins at a chosen
-phase of the quota window and finds the pod at rest. One CSV row a point, written as it is measured;
-the same command goes on where an ended run was. Every family is measured before any is measured
-twice, so that an early end leaves none out::
+Several processes share the GPU under an MPS daemon of their own, each under the quota library with
+limits of its own, and use it one after the other: what one waits until its pod is at rest, others
+measure in. One CSV row a point, written as it is measured; the same command goes on where an ended
+run was. Some rows are measured a second time with nobody's requests in between, some with a graph
+captured on the partition instead of made anew for it by the library::
 
     make -C quota_runtime OUT=build
     python -m benchmarks.gpu.h200_quota_dataset --library build/libhas_quota.so --out DIR
@@ -12,207 +13,223 @@ twice, so that an early end leaves none out::
 from __future__ import annotations
 
 import argparse
-import gc
+import contextlib
 import json
 import os
-import random
+import queue
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.measuring import MeasuredRows, card_of, family_first, pin
-from benchmarks.gpu.quota_parts import CHECK, Pod
-from benchmarks.gpu.quota_workloads import PretendWorkload, Request, TorchWorkload, Workload
-from benchmarks.gpu.window_phases import Phases
+from benchmarks.gpu.h200_quota_plan import BATCHES, SHARED, Visit, assigned, visits, weights
+from benchmarks.gpu.measuring import MeasuredRows, card_of, family_first
+from benchmarks.gpu.quota_parts import Pod
 from kserve_has.profiler.networks import catalogue
 
 SMS = 132
-QUOTAS = (100, 75, 50, 30, 15)
-BATCHES = (1, 8, 32)
-PARTITIONS = (132, 64, 24)
-OTHER_PARTITIONS = (8, 16, 32, 48, 96)
-EAGER = ("resnet50", "bert_base_128", "efficientnet_b0", "swin_t", "densenet121", "vgg16")
-WINDOW_MS = 50.0
-LONGEST_MS = 600.0  # a request expected to take longer is left out
-FOLDER = "KSERVE_HAS_DIR"
-KEY = ("model", "mode", "batch", "sm", "quota", "repeat")
+CONTROL = "nvidia-cuda-mps-control"
+READY_S = 150.0
+END_S = 4.0  # of all seconds: the last requests, the daemon's end
+KEY = ("model", "mode", "batch", "sm", "quota", "repeat", "way")
 COLUMNS = (
-    *("model", "family", "dtype", "mode", "batch", "sm", "quota", "repeat", "runs"),
-    *("latency_ms", "least_ms", "most_ms", "metered_ms", "phases_ms", "walls_ms"),
+    *("model", "family", "dtype", "mode", "batch", "sm", "quota", "repeat", "way", "runs"),
+    *("latency_ms", "least_ms", "most_ms", "metered_ms", "metered_sm", "at_s"),
+    *("phases_ms", "walls_ms"),
 )
 
 
-class Sweep:
-    """All points within a time limit."""
+class Worker:
+    """A process that measures, and what it says."""
 
-    def __init__(self, pod: Pod, rows: MeasuredRows, seconds: float) -> None:
-        self.pod, self.rows = pod, rows
-        self.deadline = time.monotonic() + seconds
-        self.random = random.Random(7)
-        self.skipped: list[str] = []
-
-    def late(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() > self.deadline
-
-    def visit(
-        self, workload: Workload, head: dict[str, Any], pieces: list[tuple[int, int]]
+    def __init__(
+        self, number: int, options: Any, folder: Path, environment: dict[str, str]
     ) -> None:
-        """Measure one network run one way on (batch, SMs) pieces; one quota of each is repeated."""
+        self.number, self.waits = number, True
+        pod = folder / f"pod-{number}"
+        Pod(pod, SMS)
+        environment = {**os.environ, **environment, "KSERVE_HAS_DIR": str(pod)}
+        if not options.check:
+            environment["LD_PRELOAD"] = str(options.library.resolve())
+        self._log = (options.out / "stderr.txt").open("a")
+        command = [sys.executable, "-m", "benchmarks.gpu.h200_quota_child"]
+        self.process = subprocess.Popen(
+            [*command, "--check"] if options.check else command,
+            env=environment | {"KSERVE_HAS_LEASES": ""},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def tell(self, said: dict[str, Any]) -> None:
+        """Send a line."""
+        assert self.process.stdin
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(json.dumps(said) + "\n")
+            self.process.stdin.flush()
+
+    def listen(self, heard: queue.Queue[tuple[int, dict[str, Any]]]) -> None:
+        """Put what it says in a queue; at its end, that it is gone."""
+
+        def read() -> None:
+            for line in self.process.stdout or ():
+                with contextlib.suppress(ValueError):  # some library's own words
+                    heard.put((self.number, json.loads(line)))
+            heard.put((self.number, {"gone": self.process.wait()}))
+
+        threading.Thread(target=read, daemon=True).start()
+
+
+class Sitting:
+    """All processes, and what came of them."""
+
+    def __init__(self, rows: MeasuredRows, workers: list[Worker], deadline: float) -> None:
+        self.rows, self.workers, self.deadline = rows, workers, deadline
+        self.skipped: list[str] = []
+        self.ready: dict[int, float] = {}
+        self.ended: dict[int, Any] = {}
+        self.about: dict[str, Any] = {}
+        self._gone: set[int] = set()
+        self._heard: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
+
+    def run(self) -> None:
+        """Start all at once when all are ready, and take their rows until the time is up."""
+        for worker in self.workers:
+            worker.listen(self._heard)
+        ready_by = min(self.deadline, time.monotonic() + READY_S)
+        self._hear(ready_by, lambda: len(self.ready.keys() | self._gone))
         began = time.monotonic()
-        missing = [p for p in pieces if not self._done(head, p, QUOTAS[-1], 0)]
-        if not missing or self.late():
-            self.skipped += [f"{head['model']} {head['mode']} {p}" for p in missing]
-            return
-        try:
-            workload.build(head["model"], head["dtype"])
-            for piece in missing:
-                self._piece(workload, head, piece)
-        except (RuntimeError, ValueError) as error:
-            self.skipped.append(f"{head['model']} {head['mode']}: {str(error).splitlines()[0]}")
-            print(self.skipped[-1], flush=True)
-        took, left = time.monotonic() - began, self.deadline - time.monotonic()
-        print(f"{head['model']} {head['mode']}: {took:.1f} s, {left:.0f} s left", flush=True)
+        print(f"ready after {self.ready}, {self.deadline - began:.0f} s left", flush=True)
+        for worker in self.workers:
+            worker.tell({"began": began, "deadline": self.deadline})
+        self._hear(self.deadline + 3.0, lambda: len(self._gone))
+        for worker in self.workers:
+            worker.process.kill()
 
-    def _piece(self, workload: Workload, head: dict[str, Any], piece: tuple[int, int]) -> None:
-        batch, sm = piece
-        name = f"{head['model']} {head['mode']} batch {batch} {sm} SMs"
-        if self.late():
-            self.skipped.append(name)
-            return
-        # Where this is not in force yet, the runs before the capture will bring it about.
-        self._limit(sm, 100, workload.touch)
-        request = workload.prepare(batch, head["mode"])
-        place = head | {"batch": batch, "sm": sm}
-        walls = sorted(self._wall_ms(request) for _ in range(7))
-        alone_ms = statistics.median(walls)
-        for repeat, quota in [(0, q) for q in QUOTAS] + [(1, self.random.choice(QUOTAS))]:
-            if self.late() or 100.0 * alone_ms / quota > LONGEST_MS:
-                self.skipped.append(f"{name} quota {quota}")
-            elif not self._done(head, piece, quota, repeat):
-                if self._limit(sm, quota, request):
-                    self._point(place | {"quota": quota, "repeat": repeat}, request, alone_ms)
-                else:
-                    self.skipped.append(f"{name} quota {quota}: not in force")
-
-    def _done(self, head: dict[str, Any], piece: tuple[int, int], quota: int, repeat: int) -> bool:
-        batch, sm = piece
-        return self.rows.has(head | {"batch": batch, "sm": sm, "quota": quota, "repeat": repeat})
-
-    def _limit(self, sm: int, quota: int, request: Request) -> bool:
-        """Write limits and return whether the library took them; some wait for a launch."""
-        groups = SMS // 8 if sm == SMS else sm // 8
-        limits = self.pod.set(quota=10 * quota, groups=(1 << groups) - 1)
-        if CHECK or self.pod.wait(limits, 0.2) is not None:
-            return True
-        request()
-        return self.pod.wait(limits, 0.5) is not None
-
-    def _wall_ms(self, request: Request) -> float:
-        began = time.perf_counter()
-        request()
-        return (time.perf_counter() - began) * 1e3
-
-    def _point(self, place: dict[str, Any], request: Request, alone_ms: float) -> None:
-        quota = place["quota"]
-        # What fits the budget is not expected to pause: a few phases show whether that is so. One
-        # window at rest brings the budget back, two where the last request spent it.
-        fits = alone_ms < 0.8 * quota / 100 * WINDOW_MS
-        least, most, rest = (5, 5, 1) if fits else (6, 16, 2)
-        phases = Phases(WINDOW_MS, self.random.uniform(0, WINDOW_MS), least, most)
-        request()
-        metered = self.pod.counters().get("gpu_time_ns", 0)
-        while (phase := phases.next_ms()) is not None:
-            found = begin_at(phase, 0 if quota == 100 else rest)
-            phases.add(found, self._wall_ms(request))
-        metered = self.pod.counters().get("gpu_time_ns", 0) - metered
-        walls = phases.walls
-        figures = {"latency_ms": phases.mean_ms(), "least_ms": min(walls.values())}
-        figures |= {"most_ms": max(walls.values()), "metered_ms": metered / 1e6 / len(walls)}
-        texts = {k: f"{v:.4f}" for k, v in figures.items()} | {"runs": str(len(walls))}
-        texts["phases_ms"] = " ".join(f"{phase:.2f}" for phase in walls)
-        texts["walls_ms"] = " ".join(f"{wall:.3f}" for wall in walls.values())
-        self.rows.write(place | texts)
+    def _hear(self, until: float, count: Any) -> None:
+        while count() < len(self.workers):
+            try:
+                number, said = self._heard.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            if "row" in said:
+                self.rows.write(said["row"])
+            elif "skipped" in said:
+                self.skipped.append(said["skipped"])
+            elif "ready" in said:
+                self.ready[number] = said["ready"]
+                self.about = said["about"] or self.about
+            elif "ended" in said:
+                self.ended[number] = said["ended"]
+            elif "gone" in said:
+                self._gone.add(number)
+                print(f"process {number} ended with {said['gone']}", flush=True)
 
 
-def begin_at(phase_ms: float, windows: int) -> float:
-    """Wait for a phase of the window that begins ``windows`` edges from now; return the phase met.
-
-    With no window to wait for, it returns at once: at full quota no phase differs from another.
-    """
-    window_ns = int(1e6 * WINDOW_MS)
-    if windows:
-        now = time.monotonic_ns()
-        target = (now // window_ns + windows) * window_ns + int(1e6 * phase_ms)
-        time.sleep(max(0.0, (target - now) / 1e9 - 3e-4))
-        while time.monotonic_ns() < target:
-            pass
-        return time.monotonic_ns() % window_ns / 1e6
-    return phase_ms
-
-
-def plan(names: list[str]) -> list[tuple[dict[str, str], list[tuple[int, int]]]]:
-    """Return (network and way, pieces) visits, what matters most first."""
-    known = catalogue()
-    graph = {"dtype": "bf16", "mode": "graph"}
-    eager = {"dtype": "fp32", "mode": "eager"}
-    visits = [(n, graph, [(8, sm) for sm in PARTITIONS]) for n in names]
-    rest = [(batch, sm) for batch in BATCHES for sm in PARTITIONS if batch != 8]
-    visits += [(n, graph, rest) for n in names]
-    visits += [(n, eager, [(8, 24), (8, 132)]) for n in names if n in EAGER]
-    # The other partitions, each with another batch from network to network.
-    turned = (2, 4, 8, 16, 32)
-    for index, name in enumerate(names):
-        others = [(turned[(index + at) % 5], sm) for at, sm in enumerate(OTHER_PARTITIONS)]
-        visits.append((name, graph, others))
-    return [({"model": n, "family": known[n].family, **way}, pieces) for n, way, pieces in visits]
-
-
-def sweep(workload: Workload, options: argparse.Namespace, folder: Path) -> Sweep:
-    """Measure every network and write the rows."""
-    names = family_first({n.name: n.family for n in catalogue().values()})
-    with MeasuredRows(options.out / "h200_quota.csv", COLUMNS, KEY) as rows:
-        run = Sweep(Pod(folder, SMS), rows, options.seconds)
-        for head, pieces in plan([n for n in names if not options.models or n in options.models]):
-            run.visit(workload, head, pieces)
-        noise = rows.noise("latency_ms")
-    about = card_of("gpu.h200_quota_dataset", workload.about()) | {
-        "quota_window_ms": WINDOW_MS,
-        "requests": "alone, the pod at rest, at phases of the window named in each row",
-        "repeats": noise,
-        "skipped": run.skipped,
+@contextlib.contextmanager
+def mps(folder: Path, gpu: int) -> Iterator[dict[str, str]]:
+    """Run an MPS daemon for one GPU; give the environment of its clients."""
+    listed = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    uuids = subprocess.run(listed, capture_output=True, text=True, check=True, timeout=30).stdout
+    environment = {
+        "CUDA_MPS_PIPE_DIRECTORY": str(folder / "pipe"),
+        "CUDA_MPS_LOG_DIRECTORY": str(folder / "log"),
+        # An index would mean another GPU to clients than to the daemon.
+        "CUDA_VISIBLE_DEVICES": uuids.split()[gpu],
     }
-    (options.out / "h200_quota.card.json").write_text(json.dumps(about, indent=1) + "\n")
-    print(f"{rows.count} rows, {noise}, {len(run.skipped)} pieces or points left out")
+    for name in ("pipe", "log"):
+        (folder / name).mkdir()
+    full = {**os.environ, **environment}
+    subprocess.run([CONTROL, "-d"], env=full, check=True, timeout=20)
+    try:
+        yield environment
+    finally:
+        text = "quit -t 5\n"
+        subprocess.run([CONTROL], input=text, text=True, env=full, timeout=30, check=False)
+
+
+def missing(rows: MeasuredRows, wanted: list[Visit]) -> list[Visit]:
+    """Return visits with those quotas only that were not measured yet."""
+    left = [
+        replace(v, quotas=tuple(q for q in v.quotas if not rows.has(v.place() | {"quota": q})))
+        for v in wanted
+    ]
+    return [visit for visit in left if visit.quotas]
+
+
+def controls(rows: MeasuredRows) -> dict[str, dict[str, float]]:
+    """Return for each other way how much longer a request took than while others' came between."""
+    ratios: dict[str, list[float]] = {}
+    for row in rows.all():
+        usual = rows.row({**row, "way": SHARED, "repeat": "0"})
+        if row["way"] != SHARED and usual is not None:
+            ratio = float(row["latency_ms"]) / float(usual["latency_ms"])
+            ratios.setdefault(row["way"], []).append(ratio - 1)
+    return {
+        way: {
+            "rows": len(found),
+            "mean": round(statistics.fmean(found), 5),
+            "median": round(statistics.median(found), 5),
+            "mean_size": round(statistics.fmean(map(abs, found)), 5),
+        }
+        for way, found in ratios.items()
+    }
+
+
+def sitting(options: Any, rows: MeasuredRows, folder: Path, environment: dict[str, str]) -> Sitting:
+    """Measure what is missing, within the time."""
+    family = {n.name: n.family for n in catalogue().values()}
+    names = [n for n in family_first(family) if not options.models or n in options.models]
+    shares = assigned(names, options.processes, weights())
+    cores = sorted(os.sched_getaffinity(0))
+    workers = [Worker(i, options, folder, environment) for i in range(len(shares))]
+    for worker, share in zip(workers, shares, strict=True):
+        own = cores[2 * worker.number :][:2] if len(cores) >= 2 * len(shares) else []
+        wanted = missing(rows, visits(share, family, worker.number, options.batches))
+        plan = {"visits": [asdict(v) for v in wanted], "cores": own, "seed": worker.number}
+        worker.tell(plan | {"lock": str(folder / "lock"), "about": worker.number == 0})
+    run = Sitting(rows, workers, options.began + options.seconds - END_S)
+    run.run()
     return run
 
 
 def main() -> None:
-    """Start again under the library, then measure and write ``h200_quota.csv`` and its card."""
+    """Measure and write ``h200_quota.csv`` and its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--library", type=Path, default=Path("build/libhas_quota.so"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=480.0)
+    parser.add_argument("--seconds", type=float, default=290.0, help="in all")
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--gpu", type=int, default=0)
     parser.add_argument("--models", nargs="*", default=[])
-    # More than one: the library's own thread must not wait for a request's.
-    parser.add_argument("--cores", type=int, nargs="*", default=[], help="of the CPU")
+    parser.add_argument("--batches", type=int, nargs="*", default=BATCHES, help="of graphs")
     parser.add_argument("--check", action="store_true", help="no GPU: pretended requests")
     options = parser.parse_args()
+    options.began = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.check:
-        sweep(PretendWorkload(), options, Path(tempfile.mkdtemp()))
-        return
-    if FOLDER not in os.environ:
-        folder = tempfile.mkdtemp()
-        Pod(Path(folder), SMS)
-        preload = {"LD_PRELOAD": str(options.library.resolve()), FOLDER: folder}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **preload})
-    pin(*options.cores)
-    gc.disable()
-    sweep(TorchWorkload(), options, Path(os.environ[FOLDER]))
+    folder = Path(tempfile.mkdtemp())
+    with contextlib.ExitStack() as stack:
+        environment = {} if options.check else stack.enter_context(mps(folder, options.gpu))
+        rows = stack.enter_context(MeasuredRows(options.out / "h200_quota.csv", COLUMNS, KEY))
+        run = sitting(options, rows, folder, environment)
+        about = card_of("gpu.h200_quota_dataset", run.about) | {
+            "quota_window_ms": 50.0,
+            "requests": "alone, the pod at rest, at phases of the window named in each row",
+            "repeats": rows.noise("latency_ms"),
+            "other_ways": controls(rows),
+            "seconds_until_ready": run.ready,
+            "seconds": run.ended,
+            "skipped": sorted(run.skipped),
+        }
+    (options.out / "h200_quota.card.json").write_text(json.dumps(about, indent=1) + "\n")
+    print(f"{rows.count} rows, {about['repeats']}, {about['other_ways']}, {run.ended}")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,10 @@ class MeasuredRows:
         """Return what was measured at a point, None if it was not."""
         return self._found.get(self._key_of(point))
 
+    def all(self) -> list[Mapping[str, Any]]:
+        """Return every point measured so far, earlier runs' too."""
+        return list(self._found.values())
+
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a point; it is in the file when this returns."""
         self._found[self._key_of(row)] = row

@@ -1,8 +1,8 @@
-"""What ``h200_quota_dataset.py`` measures: a catalogue network on the GPU, or a pretended one."""
+"""What ``h200_quota_dataset.py`` measures: catalogue networks on the GPU, or pretended ones."""
 
 from __future__ import annotations
 
-import gc
+import copy
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -11,18 +11,17 @@ Request = Callable[[], None]
 
 
 class Workload(Protocol):
-    """A network that can be asked one request at a time."""
+    """Networks that can be asked one request at a time."""
 
-    def build(self, name: str, dtype: str) -> None:
-        """Put a network on the GPU in place of the one before."""
+    def build(self, name: str, dtypes: list[str]) -> None:
+        """Put a network on the GPU, once for each way of computing."""
         ...
 
-    def prepare(self, batch: int, mode: str) -> Request:
-        """Return a function that runs one request to its end on the partition now in force."""
-        ...
+    def request(self, name: str, mode: str, batch: int, label: str = "") -> Request:
+        """Return a function that runs one request to its end.
 
-    def touch(self) -> None:
-        """Launch something small: new limits may wait for a launch."""
+        A graph is captured when it is first asked for, once for each label.
+        """
         ...
 
     def about(self) -> dict[str, Any]:
@@ -31,44 +30,66 @@ class Workload(Protocol):
 
 
 class TorchWorkload:
-    """The real one; the partition in force when a graph is captured is the one it runs on."""
+    """The real ones; what is captured runs where the library puts it."""
 
-    def build(self, name: str, dtype: str) -> None:
-        """Put a network on the GPU in place of the one before."""
+    def __init__(self) -> None:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.set_num_threads(1)
+        self._modules: dict[tuple[str, str], Any] = {}
+        self._requests: dict[tuple[str, str, int, str], Request] = {}
+
+    def build(self, name: str, dtypes: list[str]) -> None:
+        """Put a network on the GPU, once for each way of computing."""
         import torch
 
         from kserve_has.profiler.networks import network
 
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        self.module: Any = None
-        self.request: Request | None = None
-        gc.collect()
-        torch.cuda.empty_cache()
-        self.dtype = torch.bfloat16 if dtype == "bf16" else torch.float32
-        self.known = network(name)
         torch.manual_seed(0)
         with torch.device("cuda"):  # random weights come much faster from the GPU
-            self.module = self.known.build().eval().to(self.dtype)
+            module = network(name).build().eval()
+        for dtype in dtypes:
+            own = copy.deepcopy(module) if dtype != dtypes[-1] else module
+            self._modules[name, dtype] = own.to(_dtype(dtype))
 
-    def prepare(self, batch: int, mode: str) -> Request:
-        """Return a function that runs one request to its end on the partition now in force."""
+    def request(self, name: str, mode: str, batch: int, label: str = "") -> Request:
+        """Return a function that runs one request to its end."""
+        key = name, mode, batch, label
+        if key not in self._requests:
+            make = self._eager if mode == "eager" else self._graph
+            self._requests[key] = make(name, batch)
+        return self._requests[key]
+
+    def _warmed(self, name: str, batch: int, dtype: str) -> tuple[Any, Any, Any]:
         import torch
 
-        inputs = self.known.inputs(batch, "cuda", self.dtype)
-        stream = torch.cuda.Stream()
-        module = self.module
+        from kserve_has.profiler.networks import network
+
+        inputs = network(name).inputs(batch, "cuda", _dtype(dtype))
+        stream, module = torch.cuda.Stream(), self._modules[name, dtype]
         with torch.inference_mode(), torch.cuda.stream(stream):
             for _ in range(3):
                 module(inputs)
         stream.synchronize()
-        if mode == "eager":
+        return module, inputs, stream
 
-            def eager() -> None:
-                with torch.inference_mode(), torch.cuda.stream(stream):
-                    module(inputs)
-                stream.synchronize()
+    def _eager(self, name: str, batch: int) -> Request:
+        import torch
 
-            return eager
+        module, inputs, stream = self._warmed(name, batch, "fp32")
+
+        def eager() -> None:
+            with torch.inference_mode(), torch.cuda.stream(stream):
+                module(inputs)
+            stream.synchronize()
+
+        return eager
+
+    def _graph(self, name: str, batch: int) -> Request:
+        import torch
+
+        module, inputs, stream = self._warmed(name, batch, "bf16")
         graph = torch.cuda.CUDAGraph()
         with torch.inference_mode(), torch.cuda.graph(graph, stream=stream):
             module(inputs)
@@ -80,13 +101,6 @@ class TorchWorkload:
 
         return replay
 
-    def touch(self) -> None:
-        """Launch something small: new limits may wait for a launch."""
-        import torch
-
-        torch.ones(1024, device="cuda").add_(1.0)
-        torch.cuda.synchronize()
-
     def about(self) -> dict[str, Any]:
         """Return the GPU and its software."""
         from benchmarks.gpu.measuring import gpu_card
@@ -94,21 +108,23 @@ class TorchWorkload:
         return gpu_card()
 
 
+def _dtype(name: str) -> Any:
+    import torch
+
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
 class PretendWorkload:
     """For a dry run: every request sleeps a few milliseconds."""
 
-    def build(self, name: str, dtype: str) -> None:
-        """Remember nothing but the dtype."""
-        del name
-        self.slow = 2.0 if dtype == "fp32" else 1.0
+    def build(self, name: str, dtypes: list[str]) -> None:
+        """Keep nothing."""
 
-    def prepare(self, batch: int, mode: str) -> Request:
+    def request(self, name: str, mode: str, batch: int, label: str = "") -> Request:
         """Return a sleep; a graph's is shorter."""
-        seconds = 1e-4 * self.slow * (1 + batch) * (1 if mode == "graph" else 2)
+        del name, label
+        seconds = 1e-4 * (1 + batch) * (1 if mode == "graph" else 4)
         return lambda: time.sleep(seconds)
-
-    def touch(self) -> None:
-        """Do nothing."""
 
     def about(self) -> dict[str, Any]:
         """Say that nothing was measured."""
