@@ -23,6 +23,13 @@ COUNTERS: Final = (
     "lease_wait_ns",
     "borrowed_ns",
     "lease_faults",
+    "partitions",
+    "partitions_ahead",
+    "notice_ns",
+    "make_start_ns",
+    "make_split_ns",
+    "make_context_ns",
+    "make_streams_ns",
 )
 
 

@@ -26,6 +26,13 @@ COUNTERS: Final[Mapping[str, tuple[str, float, str]]] = {
     "lease_wait_ns": ("lease_wait_seconds", _NS, "Host time with budget, waiting for other pods"),
     "borrowed_ns": ("borrowed_gpu_seconds", _NS, "GPU time beyond the quota that nobody wanted"),
     "lease_faults": ("lease_faults", 1, "Lease files that a process could not use"),
+    "partitions": ("partitions", 1, "SM partitions made"),
+    "partitions_ahead": ("partitions_ahead", 1, "SM partitions made before they were asked for"),
+    "notice_ns": ("limits_notice_seconds", _NS, "From writes of limits until they were read"),
+    "make_start_ns": ("partition_start_seconds", _NS, "SM partitions asked for and not begun"),
+    "make_split_ns": ("partition_split_seconds", _NS, "Host time spent on splitting the GPU"),
+    "make_context_ns": ("partition_context_seconds", _NS, "Host time spent on making partitions"),
+    "make_streams_ns": ("partition_streams_seconds", _NS, "Host time spent on their streams"),
 }
 GAUGES: Final[Mapping[str, tuple[str, float, str]]] = {
     "memory_bytes": ("memory_bytes", 1, "Device memory charged"),

@@ -18,7 +18,9 @@ from typing import Final, TypeVar
 
 from kserve_has.errors import AgentError
 
-ABI_VERSION: Final = 2
+from .layout import NEXT, RawLimits, RawUsageHeader, RawUsageSlot, Words
+
+ABI_VERSION: Final = 3
 LIMITS_MAGIC: Final = 0x3154494D494C4148
 USAGE_MAGIC: Final = 0x3145474153554148
 LIMITS_SIZE: Final = 4096
@@ -38,86 +40,6 @@ DEFAULT_LEASE_SLICE_NS: Final = 8_000_000
 LEASE_SLOTS: Final = 64
 _READ_ATTEMPTS: Final = 1000
 _WORD: Final = (1 << 64) - 1
-
-_Words = ctypes.c_uint64 * 2
-
-
-class RawLimits(ctypes.Structure):
-    """``struct has_limits``, field by field."""
-
-    _fields_ = (
-        ("magic", ctypes.c_uint64),
-        ("abi_version", ctypes.c_uint32),
-        ("size", ctypes.c_uint32),
-        ("seq", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("epoch", ctypes.c_uint64),
-        ("sm_groups", _Words),
-        ("max_sm_groups", _Words),
-        ("sm_group_size", ctypes.c_uint32),
-        ("quota_permille", ctypes.c_uint32),
-        ("window_ns", ctypes.c_uint64),
-        ("max_outstanding_ns", ctypes.c_uint64),
-        ("memory_limit_bytes", ctypes.c_uint64),
-        ("phase_ns", ctypes.c_uint64),
-        ("written_at_ns", ctypes.c_int64),
-        ("gpu_uuid", ctypes.c_char * 48),
-        ("lease_conflicts", ctypes.c_uint64),
-        ("lease_slice_ns", ctypes.c_uint64),
-        ("lease_slot", ctypes.c_uint32),
-        ("reserved0", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint64 * 8),
-    )
-
-
-class RawUsageHeader(ctypes.Structure):
-    """``struct has_usage_header``, field by field."""
-
-    _fields_ = (
-        ("magic", ctypes.c_uint64),
-        ("abi_version", ctypes.c_uint32),
-        ("slots", ctypes.c_uint32),
-        ("memory_bytes", ctypes.c_uint64),
-        ("balance_ns", ctypes.c_int64),
-        ("quota_window", ctypes.c_uint64),
-        ("waited_ns", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 2),
-    )
-
-
-class RawUsageSlot(ctypes.Structure):
-    """``struct has_usage_slot``, field by field."""
-
-    _fields_ = (
-        ("state", ctypes.c_uint32),
-        ("pid", ctypes.c_uint32),
-        ("start_time", ctypes.c_uint64),
-        ("epoch_in_force", ctypes.c_uint64),
-        ("in_force_at_ns", ctypes.c_int64),
-        ("sm_groups", _Words),
-        ("quota_permille", ctypes.c_uint32),
-        ("faults", ctypes.c_uint32),
-        ("launches", ctypes.c_uint64),
-        ("ungated_launches", ctypes.c_uint64),
-        ("graph_launches", ctypes.c_uint64),
-        ("gpu_time_ns", ctypes.c_uint64),
-        ("area_sm_ns", ctypes.c_uint64),
-        ("throttled_ns", ctypes.c_uint64),
-        ("overrun_ns", ctypes.c_uint64),
-        ("memory_bytes", ctypes.c_uint64),
-        ("memory_peak_bytes", ctypes.c_uint64),
-        ("memory_refused", ctypes.c_uint64),
-        ("resizes", ctypes.c_uint64),
-        ("resize_last_ns", ctypes.c_uint64),
-        ("heartbeat_ns", ctypes.c_int64),
-        ("lease_at_ns", ctypes.c_int64),
-        ("leases", ctypes.c_uint64),
-        ("lease_wait_ns", ctypes.c_uint64),
-        ("borrowed_ns", ctypes.c_uint64),
-        ("lease_faults", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 3),
-    )
-
 
 USAGE_SIZE: Final = ctypes.sizeof(RawUsageHeader) + USAGE_SLOTS * ctypes.sizeof(RawUsageSlot)
 _BODY: Final = slice(RawLimits.flags.offset, ctypes.sizeof(RawLimits))
@@ -142,6 +64,7 @@ class Limits:
         lease_slot: the pod's slot in its GPU's lease file, 1..63; 0 = none.
         lease_conflicts: bitmap of the slots that may not run beside this pod.
         lease_slice_ns: how long a turn lasts that others wait for.
+        next_sm_groups: bitmaps that may come next, the likeliest first, at most ``NEXT``.
         written_at_ns: CLOCK_MONOTONIC of the write; set by the writer.
     """
 
@@ -160,6 +83,7 @@ class Limits:
     lease_slot: int = 0
     lease_conflicts: int = 0
     lease_slice_ns: int = DEFAULT_LEASE_SLICE_NS
+    next_sm_groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +114,13 @@ class UsageSlot:
     lease_wait_ns: int
     borrowed_ns: int
     lease_faults: int
+    partitions: int
+    partitions_ahead: int
+    notice_ns: int
+    make_start_ns: int
+    make_split_ns: int
+    make_context_ns: int
+    make_streams_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +159,10 @@ def problems(limits: Limits) -> list[str]:
         ),
         f"lease conflicts {limits.lease_conflicts:#x} hold the pod itself or nobody's slot": bool(
             limits.lease_conflicts & (1 | 1 << limits.lease_slot)
+        ),
+        f"next SM groups {limits.next_sm_groups} are more than {NEXT}, empty or beyond 128 bits": (
+            len(limits.next_sm_groups) > NEXT
+            or not all(0 < groups < 1 << 128 for groups in limits.next_sm_groups)
         ),
         f"lease slice {limits.lease_slice_ns} ns is outside 0.1 ms..1 s": bool(limits.lease_slot)
         and not 100_000 <= limits.lease_slice_ns <= 1_000_000_000,
@@ -294,6 +229,7 @@ def read_limits(path: Path) -> Limits | None:
         lease_slot=raw.lease_slot,
         lease_conflicts=raw.lease_conflicts,
         lease_slice_ns=raw.lease_slice_ns,
+        next_sm_groups=tuple(filter(None, map(_join, raw.next_sm_groups))),
     )
     return None if problems(limits) else limits
 
@@ -308,7 +244,7 @@ def read_usage(path: Path) -> Usage:
         data = path.read_bytes()
     except FileNotFoundError:
         return Usage()
-    if len(data) < USAGE_SIZE or not any(data[:8]):
+    if len(data) < ctypes.sizeof(RawUsageHeader) or not any(data[:8]):
         return Usage()
     header = RawUsageHeader.from_buffer_copy(data)
     if header.magic != USAGE_MAGIC or header.abi_version != ABI_VERSION:
@@ -316,6 +252,8 @@ def read_usage(path: Path) -> Usage:
             f"{path} has magic {header.magic:#x} and version {header.abi_version}, expected "
             f"{USAGE_MAGIC:#x} and {ABI_VERSION}; is the library of another release?"
         )
+    if len(data) < USAGE_SIZE:
+        return Usage()
     stride, first = ctypes.sizeof(RawUsageSlot), ctypes.sizeof(RawUsageHeader)
     raw = [RawUsageSlot.from_buffer_copy(data, first + i * stride) for i in range(USAGE_SLOTS)]
     return Usage(header.memory_bytes, tuple(_slot(r) for r in raw if r.state == SLOT_LIVE))
@@ -335,8 +273,8 @@ def _pack(limits: Limits, seq: int = 0) -> RawLimits:
         seq=seq,
         flags=limits.flags,
         epoch=limits.epoch,
-        sm_groups=_Words(limits.sm_groups & _WORD, limits.sm_groups >> 64),
-        max_sm_groups=_Words(most & _WORD, most >> 64),
+        sm_groups=_words(limits.sm_groups),
+        max_sm_groups=_words(most),
         sm_group_size=limits.sm_group_size,
         quota_permille=limits.quota_permille,
         window_ns=limits.window_ns,
@@ -348,7 +286,12 @@ def _pack(limits: Limits, seq: int = 0) -> RawLimits:
         lease_conflicts=limits.lease_conflicts,
         lease_slice_ns=limits.lease_slice_ns,
         lease_slot=limits.lease_slot,
+        next_sm_groups=(Words * NEXT)(*map(_words, limits.next_sm_groups)),
     )
+
+
+def _words(groups: int) -> ctypes.Array[ctypes.c_uint64]:
+    return Words(groups & _WORD, groups >> 64)
 
 
 _T = TypeVar("_T", bound=ctypes.Array[ctypes.c_uint64])

@@ -277,7 +277,7 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "green":
         from benchmarks.gpu.quota_green import costs
 
-        return {"rows": costs(CHECK)}
+        return {"rows": costs(CHECK, request.get("busy", False))}
     if request["do"] == "count":
         from benchmarks.gpu.quota_launches import count
 

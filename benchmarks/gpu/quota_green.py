@@ -9,11 +9,16 @@ CONTEXTS = 6
 STREAMS = 8
 
 
-def costs(check: bool) -> list[dict[str, Any]]:
-    """Make contexts of different sizes, each with streams; return ms of each step."""
+def costs(check: bool, busy: bool = False) -> list[dict[str, Any]]:
+    """Make contexts of different sizes, each with streams; return ms of each step.
+
+    `busy`: while the GPU works through a queue of long kernels of this process.
+    """
     if check:
         return [{"context_ms": 0.0, "stream_ms": [0.0]}]
     from cuda.bindings import driver
+
+    queued = _queue() if busy else None
 
     def call(result: tuple[Any, ...]) -> Any:
         error, *values = result
@@ -47,4 +52,18 @@ def costs(check: bool) -> list[dict[str, Any]]:
         for stream, _ in streams:
             call(driver.cuStreamDestroy(stream))
         call(driver.cuGreenCtxDestroy(green))
+    if queued is not None and queued.query():
+        raise RuntimeError("the queue was not long enough")
     return rows
+
+
+def _queue() -> Any:
+    """Have about a second of long kernels run; return the event of their end."""
+    import torch
+
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    for _ in range(700):
+        a @ a
+    end = torch.cuda.Event()
+    end.record()
+    return end

@@ -123,10 +123,12 @@ class Pod:
         flags: int = FLAG_TIME | FLAG_SM | FLAG_MEMORY,
         slot: int = 0,
         conflicts: int = 0,
+        next_groups: tuple[int, ...] = (),
     ) -> Limits:
         """Write limits and return them as written.
 
         `slot` and `conflicts` are those of the lease file; a process without one keeps its turn.
+        `next_groups` are partitions that the library may make ahead.
         """
         self._epoch += 1
         return self._writer.write(
@@ -142,6 +144,7 @@ class Pod:
                 flags=flags,
                 lease_slot=slot,
                 lease_conflicts=conflicts,
+                next_sm_groups=next_groups,
             )
         )
 

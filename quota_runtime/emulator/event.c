@@ -97,7 +97,7 @@ CUresult cuEventQuery(CUevent event)
         return result;
     if (event->capture)
         return CUDA_ERROR_CAPTURED_EVENT;
-    fault_slow_query();
+    fault_slow(SLOW_QUERY);
     if (is_done(event))
         return CUDA_SUCCESS;
     machine_lock(event->context->gpu);

@@ -2,9 +2,10 @@
  *
  * HAS_EMULATOR_FAULT is a comma-separated list: alloc_after=N, launch_after=N, green_after=N,
  * stream_after=N and instantiate_after=N make every call of that kind beyond the first N fail;
- * query_delay_us=N makes event and stream queries slow; graph_sms=N refuses launches of graphs with
- * kernels on fewer SMs, as if their clusters did not fit; graphs=N allows so many executable graphs at
- * a time. It is read once.
+ * query_delay_us=N makes event and stream queries slow, green_delay_us=N the making of green contexts
+ * and green_stream_delay_us=N that of streams on them; graph_sms=N refuses launches of graphs with
+ * kernels on fewer SMs, as if their clusters did not fit; graphs=N and greens=N allow so many
+ * executable graphs and green contexts at a time. It is read once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 
 #define NO_LIMIT (~0ul)
 
-static unsigned long limits[FAULT_KINDS], calls[FAULT_KINDS], query_delay_us, graph_sms, graphs;
+static unsigned long limits[FAULT_KINDS], calls[FAULT_KINDS], delays_us[SLOW_KINDS];
+static unsigned long graph_sms, graphs, greens;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static unsigned long number_of(const char *key, unsigned long otherwise)
@@ -34,17 +36,30 @@ static void read_faults(void)
         [FAULT_STREAM] = "stream_after=",
         [FAULT_INSTANTIATE] = "instantiate_after=",
     };
+    static const char *const slow[SLOW_KINDS] = {
+        [SLOW_QUERY] = "query_delay_us=",
+        [SLOW_GREEN] = "green_delay_us=",
+        [SLOW_GREEN_STREAM] = "green_stream_delay_us=",
+    };
     for (int kind = 0; kind < FAULT_KINDS; kind++)
         limits[kind] = number_of(keys[kind], NO_LIMIT);
-    query_delay_us = number_of("query_delay_us=", 0);
+    for (int kind = 0; kind < SLOW_KINDS; kind++)
+        delays_us[kind] = number_of(slow[kind], 0);
     graph_sms = number_of("graph_sms=", 0);
     graphs = number_of("graphs=", NO_LIMIT);
+    greens = number_of("greens=", NO_LIMIT);
 }
 
 unsigned long fault_graphs(void)
 {
     pthread_once(&once, read_faults);
     return graphs;
+}
+
+unsigned long fault_greens(void)
+{
+    pthread_once(&once, read_faults);
+    return greens;
 }
 
 int fault_graph_sms(void)
@@ -61,9 +76,9 @@ bool fault_due(enum fault kind)
     return __atomic_fetch_add(&calls[kind], 1, __ATOMIC_RELAXED) >= limits[kind];
 }
 
-void fault_slow_query(void)
+void fault_slow(enum slow kind)
 {
     pthread_once(&once, read_faults);
-    if (query_delay_us)
-        usleep((useconds_t)query_delay_us);
+    if (delays_us[kind])
+        usleep((useconds_t)delays_us[kind]);
 }

@@ -16,6 +16,8 @@ struct private_part {
 
 _Static_assert(sizeof(struct private_part) <= sizeof((CUdevResource){0}.internal_padding), "ABI");
 
+static unsigned long live; /* green contexts of this process */
+
 struct CUdevResourceDesc_st {
     struct gpu *gpu;
     struct sm_set sms;
@@ -162,8 +164,9 @@ CUresult cuGreenCtxCreate(CUgreenCtx *made, CUdevResourceDesc description, CUdev
         return result;
     if (gpu != description->gpu)
         return CUDA_ERROR_INVALID_DEVICE;
-    CUgreenCtx green =
-        fault_due(FAULT_GREEN) || !machine_attach(gpu) ? NULL : malloc(sizeof *green);
+    fault_slow(SLOW_GREEN);
+    bool may = !fault_due(FAULT_GREEN) && __atomic_load_n(&live, __ATOMIC_ACQUIRE) < fault_greens();
+    CUgreenCtx green = may && machine_attach(gpu) ? malloc(sizeof *green) : NULL;
     result = green ? memory_charge(gpu, GREEN_BYTES) : CUDA_ERROR_OUT_OF_MEMORY;
     if (result != CUDA_SUCCESS) {
         free(green);
@@ -174,6 +177,7 @@ CUresult cuGreenCtxCreate(CUgreenCtx *made, CUdevResourceDesc description, CUdev
     context_init(&green->context, gpu, 0);
     green->context.green = green;
     green->context.sms = description->sms;
+    __atomic_add_fetch(&live, 1, __ATOMIC_ACQ_REL);
     *made = green;
     return CUDA_SUCCESS;
 }
@@ -186,6 +190,7 @@ CUresult cuGreenCtxDestroy(CUgreenCtx green)
     green->kind = 0;
     context_end(&green->context);
     memory_release(green->context.gpu, GREEN_BYTES);
+    __atomic_sub_fetch(&live, 1, __ATOMIC_ACQ_REL);
     return CUDA_SUCCESS;
 }
 

@@ -87,9 +87,12 @@ CUresult device_gpu(CUdevice device, struct gpu **gpu);
 enum fault { FAULT_ALLOC, FAULT_LAUNCH, FAULT_GREEN, FAULT_STREAM, FAULT_INSTANTIATE, FAULT_KINDS };
 /* Count a call of this kind; whether it is to fail (see faults.c). */
 bool fault_due(enum fault kind);
-void fault_slow_query(void);
+enum slow { SLOW_QUERY, SLOW_GREEN, SLOW_GREEN_STREAM, SLOW_KINDS };
+/* Take as long as a call of this kind is meant to. */
+void fault_slow(enum slow kind);
 int fault_graph_sms(void);
 unsigned long fault_graphs(void);
+unsigned long fault_greens(void);
 
 /* The context on top of the calling thread's stack; NULL when there is none. */
 CUcontext context_current(void);

@@ -221,6 +221,7 @@ CUresult cuGreenCtxStreamCreate(CUstream *stream, CUgreenCtx green, unsigned fla
         return CUDA_ERROR_INVALID_VALUE;
     if (green->kind != KIND_GREEN)
         return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    fault_slow(SLOW_GREEN_STREAM);
     CUresult result = stream_create(&green->context, flags, priority, stream);
     if (result == CUDA_SUCCESS)
         link_stream(*stream);
@@ -259,7 +260,7 @@ CUresult cuStreamQuery(CUstream handle)
         return result;
     if (stream->capture)
         return capture_spoil(stream->capture);
-    fault_slow_query();
+    fault_slow(SLOW_QUERY);
     struct gpu *gpu = stream->context->gpu;
     const struct emu_queue *q = &gpu->shared->queues[stream->queue];
     machine_lock(gpu);

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HAS_ABI_VERSION 2u
+#define HAS_ABI_VERSION 3u
 #define HAS_LIMITS_MAGIC 0x3154494d494c4148ull /* "HALIMIT1" little-endian */
 #define HAS_USAGE_MAGIC 0x3145474153554148ull  /* "HAUSAGE1" */
 #define HAS_LEASES_MAGIC 0x31455341454c4148ull /* "HALEASE1" */
@@ -21,6 +21,7 @@
 #define HAS_LEASES_SIZE 4224u
 #define HAS_USAGE_SLOTS 64u
 #define HAS_LEASE_SLOTS 64u
+#define HAS_NEXT 8u /* partitions that a limits block can name as likely to come */
 
 /* has_limits.flags */
 #define HAS_FLAG_TIME 1u    /* enforce quota_permille */
@@ -50,6 +51,7 @@ struct has_limits {
     uint64_t lease_slice_ns;     /* a turn that others wait for lasts so long */
     uint32_t lease_slot;         /* this pod's slot in its GPU's lease file; 0 = none */
     uint32_t reserved0;
+    uint64_t next_sm_groups[HAS_NEXT][2]; /* partitions that may come next, likeliest first; 0: none */
     uint64_t reserved[8];
 };
 
@@ -95,7 +97,13 @@ struct has_usage_slot {
     uint64_t lease_wait_ns;    /* host time spent waiting for others, with budget */
     uint64_t borrowed_ns;      /* metered GPU time beyond the quota that nobody else wanted */
     uint64_t lease_faults;     /* lease files that could not be used */
-    uint64_t reserved[3];
+    uint64_t partitions;       /* SM partitions made */
+    uint64_t partitions_ahead; /* of these, made before they were asked for */
+    uint64_t notice_ns;        /* from writes of limits until they were read */
+    uint64_t make_start_ns;    /* partitions asked for: from then until a thread made them */
+    uint64_t make_split_ns;    /* host time spent on splitting the device's SMs, */
+    uint64_t make_context_ns;  /* on contexts, */
+    uint64_t make_streams_ns;  /* and on streams of partitions */
 };
 
 /* One line of the cache for each pod on a GPU. */
@@ -128,8 +136,8 @@ _Static_assert(offsetof(struct has_limits, quota_permille) == 68, "ABI");
 _Static_assert(offsetof(struct has_limits, window_ns) == 72, "ABI");
 _Static_assert(offsetof(struct has_limits, gpu_uuid) == 112, "ABI");
 _Static_assert(sizeof(struct has_usage_header) == 64, "ABI");
-_Static_assert(sizeof(struct has_limits) == 248, "ABI");
-_Static_assert(sizeof(struct has_usage_slot) == 224, "ABI");
+_Static_assert(sizeof(struct has_limits) == 376, "ABI");
+_Static_assert(sizeof(struct has_usage_slot) == 256, "ABI");
 _Static_assert(offsetof(struct has_leases, running) == 64, "ABI");
 _Static_assert(sizeof(struct has_lease_slot) == 64, "ABI");
 _Static_assert(sizeof(struct has_leases) == HAS_LEASES_SIZE, "ABI");

@@ -64,6 +64,9 @@ void has_graph_unloading(void);
 /* The helper thread's part: at most one executable graph made for the partition in force. */
 void has_graph_tick(int partition);
 
+/* Whether graphs are being made. */
+bool has_graph_making(void);
+
 /* The context of them all is gone, and they with it. */
 void has_graph_lost(void);
 void has_graph_after_fork(void);

@@ -233,6 +233,11 @@ void has_graph_tick(int partition)
         atomic_store(&making, false);
 }
 
+bool has_graph_making(void)
+{
+    return atomic_load(&making);
+}
+
 void has_graph_keep_nothing(void)
 {
     bytes_kept = 0;

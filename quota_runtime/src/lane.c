@@ -124,6 +124,18 @@ void has_lane_forget(CUstream stream)
     }
 }
 
+void has_lane_leave_partition(int partition)
+{
+    struct has_lane *lane;
+    has_lane_lock();
+    for (uint32_t i = 0; (lane = has_lane_at(i)); i++) {
+        CUstream ours = atomic_exchange(&lane->streams[partition], NULL);
+        if (ours)
+            has_real.cuStreamDestroy_v2(ours);
+    }
+    has_lane_unlock();
+}
+
 void has_lane_lock(void)
 {
     pthread_mutex_lock(&making);

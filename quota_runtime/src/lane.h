@@ -62,6 +62,9 @@ struct has_lane *has_lane_of(CUstream stream, bool per_thread);
 /* The program destroys the stream; with the lock. */
 void has_lane_forget(CUstream stream);
 
+/* The partition goes: no lane has a stream on it any more. */
+void has_lane_leave_partition(int partition);
+
 /* While it is held no lane comes to stand for another stream. */
 void has_lane_lock(void);
 void has_lane_unlock(void);

@@ -13,6 +13,7 @@
 #include "state.h"
 
 #define TORN_PATIENCE_NS 100000000ull
+#define STALE_WRITE_NS 10000000000ull
 #define VIEWS 64u /* a reader holds a view for one call; this many changes do not fit in one */
 
 _Atomic(const struct has_view *) has_view_now;
@@ -49,6 +50,14 @@ static bool is_leased(const struct has_limits *limits)
            (limits->lease_conflicts || may_borrow);
 }
 
+/* What is read anew, or for the first time, says nothing of how soon a write is noticed. */
+static void note_delay(const struct has_view *before, const struct has_limits *limits)
+{
+    uint64_t delay = has_now_ns() - (uint64_t)limits->written_at_ns;
+    if (before && before->epoch != limits->epoch && delay < STALE_WRITE_NS)
+        HAS_COUNT(notice_ns, delay);
+}
+
 static void publish(const struct has_limits *limits)
 {
     struct has_view *view = &views[next_view++ % VIEWS];
@@ -69,8 +78,12 @@ static void publish(const struct has_limits *limits)
         .conflicts = limits->lease_conflicts,
         .slice_ns = limits->lease_slice_ns,
     };
+    for (unsigned i = 0; i < HAS_NEXT; i++)
+        view->next[i] = (struct has_groups){
+            {limits->next_sm_groups[i][0], limits->next_sm_groups[i][1]}};
+    note_delay(atomic_load(&has_view_now), limits);
     atomic_store_explicit(&has_view_now, view, memory_order_release);
-    has_sm_apply(view);
+    has_sm_apply();
 }
 
 /* A writer that lost its processor half way comes back; until then every call looks again. */

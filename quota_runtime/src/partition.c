@@ -4,21 +4,25 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "lane.h"
 #include "real.h"
+#include "state.h"
 
-#define NONE (-2)
 #define COARSE 8u /* a finer step gives up co-scheduling, and large clusters with it */
 
+enum state { FREE, AHEAD, USED };
+
+/* Groups and state are read without the lock: what is AHEAD may make room for another. */
 struct partition {
-    struct has_groups groups;
-    unsigned group_size;
+    atomic_int state;
+    _Atomic(uint64_t) word[2];
+    atomic_uint group_size;
     uint32_t sms;
     CUgreenCtx green;
     CUcontext context;
 };
 
 static struct partition partitions[HAS_PARTITIONS];
-static atomic_int made;
 atomic_uint has_device_sms_known;
 static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 
@@ -59,26 +63,45 @@ static bool is_all(struct has_groups groups, unsigned group_size)
     return has_groups_within(all, groups);
 }
 
-int has_partition_find(struct has_groups groups, unsigned group_size)
+static struct has_groups groups_of(const struct partition *partition)
+{
+    return (struct has_groups){{atomic_load(&partition->word[0]), atomic_load(&partition->word[1])}};
+}
+
+static bool is_of(const struct partition *partition, struct has_groups groups, unsigned group_size)
+{
+    return has_groups_equal(groups_of(partition), groups) &&
+           atomic_load(&partition->group_size) == group_size;
+}
+
+int has_partition_there(struct has_groups groups, unsigned group_size)
 {
     if (is_all(groups, group_size))
         return HAS_WHOLE;
-    int count = atomic_load_explicit(&made, memory_order_acquire);
-    for (int i = 0; i < count; i++)
-        if (partitions[i].group_size == group_size &&
-            has_groups_equal(partitions[i].groups, groups))
+    for (int i = 0; i < HAS_PARTITIONS; i++)
+        if (atomic_load(&partitions[i].state) != FREE && is_of(&partitions[i], groups, group_size))
             return i;
-    return NONE;
+    return HAS_NOWHERE;
 }
 
-static bool split_device(CUdevice which, unsigned group_size)
+int has_partition_use(struct has_groups groups, unsigned group_size)
+{
+    int index = has_partition_there(groups, group_size), ahead = AHEAD;
+    if (index < 0)
+        return index;
+    struct partition *found = &partitions[index];
+    if (!atomic_compare_exchange_strong(&found->state, &ahead, USED) && ahead != USED)
+        return HAS_NOWHERE;
+    /* It may have made room for another one since. */
+    return is_of(found, groups, group_size) ? index : HAS_NOWHERE;
+}
+
+static bool split_anew(CUdevice which, unsigned group_size)
 {
     CUdevResource whole;
     unsigned count = HAS_GROUPS_MAX, expected = has_group_count(has_device_sms(), group_size);
     unsigned flags =
         group_size < COARSE ? CU_DEV_SM_RESOURCE_SPLIT_IGNORE_SM_COSCHEDULING : 0;
-    if (split.group_size == group_size)
-        return split.count > 0;
     memset(&whole, 0, sizeof(whole));
     memset(&split, 0, sizeof(split));
     split.group_size = group_size;
@@ -96,13 +119,23 @@ static bool split_device(CUdevice which, unsigned group_size)
     return split.count > 0;
 }
 
-static bool make_green(CUdevice which, struct partition *partition)
+static bool split_device(CUdevice which, unsigned group_size)
+{
+    if (split.group_size == group_size)
+        return split.count > 0;
+    uint64_t began = has_now_ns();
+    bool done = split_anew(which, group_size);
+    HAS_COUNT(make_split_ns, has_now_ns() - began);
+    return done;
+}
+
+static bool make_green(CUdevice which, struct has_groups groups, struct partition *partition)
 {
     CUdevResource chosen[HAS_GROUPS_MAX + 1];
     CUdevResourceDesc description;
     unsigned count = 0;
     for (unsigned i = 0; i < split.count; i++) {
-        if (!has_groups_test(partition->groups, i))
+        if (!has_groups_test(groups, i))
             continue;
         partition->sms += split.group[i].sm.smCount;
         chosen[count++] = split.group[i];
@@ -117,36 +150,117 @@ static bool make_green(CUdevice which, struct partition *partition)
                                     CU_GREEN_CTX_DEFAULT_STREAM) == CUDA_SUCCESS;
 }
 
-static int make(struct has_groups groups, unsigned group_size)
+/* --- with the lock ------------------------------------------------------------------------- */
+
+static bool fill(struct partition *fresh, CUdevice which, struct has_groups groups)
 {
-    int index = atomic_load(&made);
-    CUdevice which;
-    if (index >= HAS_PARTITIONS || !device(&which) || !split_device(which, group_size))
-        return NONE;
-    struct partition *fresh = &partitions[index];
-    *fresh = (struct partition){.groups = groups, .group_size = group_size};
-    if (!make_green(which, fresh))
-        return NONE;
-    if (!has_use.cuCtxFromGreenCtx ||
+    uint64_t began = has_now_ns();
+    fresh->sms = 0;
+    bool made = make_green(which, groups, fresh);
+    if (!made || !has_use.cuCtxFromGreenCtx ||
         has_use.cuCtxFromGreenCtx(&fresh->context, fresh->green) != CUDA_SUCCESS)
         fresh->context = NULL;
-    atomic_store_explicit(&made, index + 1, memory_order_release);
+    HAS_COUNT(make_context_ns, has_now_ns() - began);
+    return made;
+}
+
+static int free_place(void)
+{
+    for (int i = 0; i < HAS_PARTITIONS; i++)
+        if (atomic_load(&partitions[i].state) == FREE)
+            return i;
+    return HAS_NOWHERE;
+}
+
+static bool is_among(const struct partition *partition, unsigned group_size,
+                     const struct has_groups *next)
+{
+    for (unsigned i = 0; next && i < HAS_NEXT; i++)
+        if (is_of(partition, next[i], group_size))
+            return true;
+    return false;
+}
+
+/* Lets a partition go that nobody used and that is not among `next`; its place, if there is one. */
+static int make_room(unsigned group_size, const struct has_groups *next)
+{
+    for (int i = 0; i < HAS_PARTITIONS; i++) {
+        int ahead = AHEAD;
+        if (is_among(&partitions[i], group_size, next) ||
+            !atomic_compare_exchange_strong(&partitions[i].state, &ahead, FREE))
+            continue;
+        has_lane_leave_partition(i);
+        if (has_use.cuGreenCtxDestroy)
+            has_use.cuGreenCtxDestroy(partitions[i].green);
+        return i;
+    }
+    return HAS_NOWHERE;
+}
+
+static int make_in(int index, struct has_groups groups, unsigned group_size, enum state state)
+{
+    CUdevice which;
+    if (index < 0 || !device(&which) || !split_device(which, group_size) ||
+        !fill(&partitions[index], which, groups))
+        return HAS_NOWHERE;
+    atomic_store(&partitions[index].word[0], groups.word[0]);
+    atomic_store(&partitions[index].word[1], groups.word[1]);
+    atomic_store(&partitions[index].group_size, group_size);
+    atomic_store(&partitions[index].state, state);
+    HAS_COUNT(partitions, 1);
     return index;
+}
+
+static bool driver_can(void)
+{
+    return has_use.cuDeviceGetDevResource && has_use.cuDevSmResourceSplitByCount &&
+           has_use.cuDevResourceGenerateDesc && has_use.cuGreenCtxCreate &&
+           has_use.cuGreenCtxStreamCreate;
+}
+
+int has_partition_make_ahead(struct has_groups groups, unsigned group_size,
+                             const struct has_groups *next)
+{
+    int found = has_partition_there(groups, group_size), ahead = 0;
+    if (found != HAS_NOWHERE || !driver_can())
+        return found;
+    for (int i = 0; i < HAS_PARTITIONS; i++)
+        ahead += atomic_load(&partitions[i].state) == AHEAD;
+    int place = ahead < (int)HAS_NEXT ? free_place() : HAS_NOWHERE;
+    if (place < 0)
+        place = make_room(group_size, next);
+    found = make_in(place, groups, group_size, AHEAD);
+    if (found >= 0)
+        HAS_COUNT(partitions_ahead, 1);
+    return found;
 }
 
 int has_partition_make(struct has_groups groups, unsigned group_size)
 {
-    if (!has_use.cuDeviceGetDevResource || !has_use.cuDevSmResourceSplitByCount ||
-        !has_use.cuDevResourceGenerateDesc || !has_use.cuGreenCtxCreate ||
-        !has_use.cuGreenCtxStreamCreate)
-        return NONE;
-    pthread_mutex_lock(&making);
-    int found = has_partition_find(groups, group_size);
-    if (found == NONE)
-        found = make(groups, group_size);
-    pthread_mutex_unlock(&making);
+    int found = has_partition_use(groups, group_size);
+    if (found != HAS_NOWHERE || !driver_can())
+        return found;
+    has_partition_lock();
+    found = has_partition_use(groups, group_size);
+    if (found == HAS_NOWHERE) {
+        int place = free_place();
+        found = make_in(place < 0 ? make_room(group_size, NULL) : place, groups, group_size, USED);
+    }
+    has_partition_unlock();
     return found;
 }
+
+void has_partition_lock(void)
+{
+    pthread_mutex_lock(&making);
+}
+
+void has_partition_unlock(void)
+{
+    pthread_mutex_unlock(&making);
+}
+
+/* --- what is made -------------------------------------------------------------------------- */
 
 uint32_t has_partition_sms(int partition)
 {
@@ -155,7 +269,7 @@ uint32_t has_partition_sms(int partition)
 
 struct has_groups has_partition_groups(int partition, unsigned group_size)
 {
-    return partition >= 0 ? partitions[partition].groups
+    return partition >= 0 ? groups_of(&partitions[partition])
                           : has_groups_first(has_group_count(has_device_sms(), group_size));
 }
 
@@ -166,11 +280,10 @@ CUcontext has_partition_context(int partition)
 
 int has_partition_of(CUcontext context)
 {
-    int count = atomic_load_explicit(&made, memory_order_acquire);
-    for (int i = 0; context && i < count; i++)
-        if (partitions[i].context == context)
+    for (int i = 0; context && i < HAS_PARTITIONS; i++)
+        if (atomic_load(&partitions[i].state) == USED && partitions[i].context == context)
             return i;
-    return NONE;
+    return HAS_NOWHERE;
 }
 
 CUstream has_partition_stream(int partition, int priority)
@@ -184,6 +297,7 @@ CUstream has_partition_stream(int partition, int priority)
 void has_partition_after_fork(void)
 {
     pthread_mutex_init(&making, NULL);
-    atomic_store(&made, 0);
+    for (int i = 0; i < HAS_PARTITIONS; i++)
+        atomic_store(&partitions[i].state, FREE);
     split.group_size = 0;
 }

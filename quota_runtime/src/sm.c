@@ -1,9 +1,12 @@
 #include "sm.h"
 
+#include <pthread.h>
+
 #include "budget.h"
 #include "capture.h"
 #include "graph.h"
 #include "legacy.h"
+#include "making.h"
 #include "meter.h"
 #include "real.h"
 #include "start.h"
@@ -11,18 +14,16 @@
 #define PATIENCE 20000 /* tries while another thread moves the lane: some microseconds each */
 
 #define SOON_NS 20000000u
-#define LATELY_MS 1000u
-#define MAKER_STACK_BYTES ((size_t)1 << 20)
 
 atomic_uint has_tick_ms = 1;
 static atomic_int target = HAS_WHOLE;       /* where lanes shall be */
 static atomic_uint meant;                   /* SMs the limits grant; 0: unknown */
 static atomic_bool given_up;
-static atomic_bool making; /* a thread makes a partition */
 static _Atomic(const struct has_view *) pending; /* not reported in force yet */
 static _Atomic(uint64_t) pending_since;
-static _Atomic(const struct has_view *) to_make; /* its partition does not exist yet */
 static _Atomic(CUcontext) primary; /* NULL: none yet */
+/* Of two threads that decide where lanes go, the later one knows at least as much. */
+static pthread_mutex_t deciding = PTHREAD_MUTEX_INITIALIZER;
 
 /* Orders one stream after another; each thread has its own, so no two use one at a time. */
 static _Thread_local CUevent fence;
@@ -55,7 +56,7 @@ static void report(const struct has_view *view)
 static void report_when_drained(void)
 {
     const struct has_view *view = atomic_load(&pending);
-    if (!view || atomic_load(&to_make) || !has_meter_drained(atomic_load(&target)))
+    if (!view || has_making_wanted() || !has_meter_drained(atomic_load(&target)))
         return;
     if (atomic_compare_exchange_strong(&pending, &view, NULL))
         report(view);
@@ -80,7 +81,8 @@ static void aim(int partition)
         has_legacy_watch();
 }
 
-void has_sm_apply(const struct has_view *view)
+/* With `deciding` held. */
+static void decide(const struct has_view *view)
 {
     uint32_t total = has_device_sms();
     uint32_t quota = view->flags & HAS_FLAG_TIME ? view->quota_permille : 1000;
@@ -89,15 +91,34 @@ void has_sm_apply(const struct has_view *view)
     atomic_store(&meant, partial ? has_groups_sms(view->groups, total, view->group_size) : total);
     int partition = HAS_WHOLE;
     if (wants_partition(view))
-        partition = has_partition_find(view->groups, view->group_size);
-    atomic_store(&to_make, partition < HAS_WHOLE ? view : NULL);
+        partition = has_partition_use(view->groups, view->group_size);
+    has_making_want(partition < HAS_WHOLE ? view : NULL);
     if (partition >= HAS_WHOLE)
         aim(partition);
     atomic_store(&pending_since, has_now_ns());
     atomic_store(&pending, view);
+}
+
+void has_sm_apply(void)
+{
+    pthread_mutex_lock(&deciding);
+    const struct has_view *view = atomic_load(&has_view_now);
+    if (view)
+        decide(view);
+    pthread_mutex_unlock(&deciding);
     report_when_drained();
     if (atomic_load(&pending))
         has_helper_nudge();
+}
+
+/* Where it cannot be made, the whole GPU at a smaller share of time stands in. */
+void has_sm_made(const struct has_view *view, int partition)
+{
+    pthread_mutex_lock(&deciding);
+    if (has_making_made(view))
+        aim(partition >= HAS_WHOLE ? partition : HAS_WHOLE);
+    pthread_mutex_unlock(&deciding);
+    has_helper_nudge();
 }
 
 void has_sm_context(CUcontext context)
@@ -121,68 +142,24 @@ bool has_sm_moves_graphs(void)
     return view && wants_partition(view);
 }
 
-static void prepare_stream(struct has_lane *lane, int partition)
-{
-    CUstream none = NULL;
-    if (atomic_load(&lane->key) < 2 || lane->fixed || atomic_load(&lane->streams[partition]))
-        return;
-    CUstream fresh = has_partition_stream(partition, lane->priority);
-    if (fresh && !atomic_compare_exchange_strong(&lane->streams[partition], &none, fresh))
-        has_real.cuStreamDestroy_v2(fresh);
-}
-
-/* A stream for each lane ahead of its next call, so that the call need not wait for one. */
-static void prepare_streams(int partition, bool used_lately)
-{
-    struct has_lane *lane;
-    uint32_t now = has_now_ms();
-    for (uint32_t i = 0; partition >= 0 && (lane = has_lane_at(i)); i++) {
-        if ((now - atomic_load(&lane->used_ms) < LATELY_MS) != used_lately)
-            continue;
-        has_lane_lock();
-        prepare_stream(lane, partition);
-        has_lane_unlock();
-    }
-}
-
-/* Milliseconds, under MPS even ten: in a thread of its own, since the helper has more to do. Streams
- * that are idle come last, when work goes to the partition already. */
-static void make_partition(void)
-{
-    const struct has_view *view;
-    has_use.cuCtxSetCurrent(atomic_load(&primary));
-    has_capture_relax();
-    while ((view = atomic_load(&to_make)) && !has_capture_any() && !has_leaving()) {
-        int partition = has_partition_make(view->groups, view->group_size);
-        prepare_streams(partition, true);
-        /* Where it cannot be made, the whole GPU at a smaller share of time stands in. */
-        if (atomic_compare_exchange_strong(&to_make, &view, NULL))
-            aim(partition >= HAS_WHOLE ? partition : HAS_WHOLE);
-        has_helper_nudge();
-        prepare_streams(partition, false);
-    }
-    atomic_store(&making, false);
-}
-
 void has_sm_tick(void)
 {
+    const struct has_view *view = has_limits_now();
     atomic_store_explicit(&has_tick_ms, has_now_ms(), memory_order_relaxed);
-    if (atomic_load(&to_make)) {
-        if (!has_capture_any() && !atomic_exchange(&making, true) &&
-            !has_thread_start(make_partition, MAKER_STACK_BYTES))
-            atomic_store(&making, false);
+    if (has_making_wanted()) {
+        has_making_start();
         return;
     }
     report_when_drained();
     has_graph_tick(atomic_load(&target));
+    if (view && wants_partition(view) && !atomic_load(&pending))
+        has_making_ahead(view);
 }
 
 void has_sm_give_up(void)
 {
-    const struct has_view *view = has_limits_now();
     atomic_store(&given_up, true);
-    if (view)
-        has_sm_apply(view);
+    has_sm_apply();
 }
 
 /* --- moving lanes -------------------------------------------------------------------------- */
@@ -338,8 +315,8 @@ void has_sm_after_fork(void)
     atomic_store(&target, HAS_WHOLE);
     atomic_store(&primary, NULL);
     atomic_store(&pending, NULL);
-    atomic_store(&to_make, NULL);
-    atomic_store(&making, false);
+    pthread_mutex_init(&deciding, NULL);
+    has_making_after_fork();
     has_partition_after_fork();
     has_graph_after_fork();
 }

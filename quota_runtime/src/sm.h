@@ -52,6 +52,9 @@ extern atomic_uint has_tick_ms;
 /* The helper thread's part: has partitions made, and reports what has come into force. */
 void has_sm_tick(void);
 
+/* The partition of these limits was made, or cannot be: HAS_NOWHERE. */
+void has_sm_made(const struct has_view *view, int partition);
+
 /* Whether limits were read just now that are not in force yet. */
 bool has_sm_pending(void);
 

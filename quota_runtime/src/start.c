@@ -192,7 +192,6 @@ void has_start_with(CUcontext primary, CUdevice device)
     (void)device;
     atomic_store(&context, primary);
     has_sm_context(primary);
-    const struct has_view *view = has_limits_now();
-    if (view)
-        has_sm_apply(view);
+    if (has_limits_now())
+        has_sm_apply();
 }

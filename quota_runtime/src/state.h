@@ -23,6 +23,7 @@ struct has_view {
     uint64_t memory_limit_bytes;
     uint64_t phase_ns; /* 0 under leases: the windows of all pods begin together */
     struct has_groups groups, most;
+    struct has_groups next[HAS_NEXT]; /* that may come next, the likeliest first */
     uint32_t group_size;
     uint32_t lease_slot; /* 0 unless HAS_VIEW_LEASED */
     uint64_t mine, conflicts;
@@ -115,7 +116,7 @@ void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t ta
 
 /* --- sm.c --------------------------------------------------------------------------------- */
 
-/* Puts limits in force as far as they concern SMs, and reports what is in force. */
-void has_sm_apply(const struct has_view *view);
+/* Puts the limits read last in force as far as they concern SMs, and reports what is in force. */
+void has_sm_apply(void);
 
 #endif

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from kserve_has import contract
-from quota_runtime import region
+from quota_runtime import layout, region
 
 
 def main(delay_s: float) -> None:
@@ -25,8 +25,8 @@ def main(delay_s: float) -> None:
     usage.write_bytes(bytes(region.USAGE_SIZE))
     with usage.open("r+b") as file:
         mapped = mmap.mmap(file.fileno(), region.USAGE_SIZE)
-    header = region.RawUsageHeader.from_buffer(mapped)
-    slot = region.RawUsageSlot.from_buffer(mapped, 64)
+    header = layout.RawUsageHeader.from_buffer(mapped)
+    slot = layout.RawUsageSlot.from_buffer(mapped, 64)
     header.abi_version, header.slots = region.ABI_VERSION, region.USAGE_SLOTS
     header.magic = region.USAGE_MAGIC
     slot.pid, slot.start_time, slot.state = os.getpid(), 1, region.SLOT_LIVE

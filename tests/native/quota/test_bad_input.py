@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import pytest
 
-from quota_runtime.region import LIMITS_SIZE, RawLimits, Usage
+from quota_runtime.layout import RawLimits
+from quota_runtime.region import LIMITS_SIZE, Usage
 
 from .conftest import ENVIRONMENT
 from .pod import GROUP_SMS, Pod

@@ -11,6 +11,7 @@ from .building import HERE, RUNTIME, build_program
 
 SOURCES = (
     "case_partition.c",
+    "case_ahead.c",
     "case_graph.c",
     "case_graph_move.c",
     "case_graph_end.c",
@@ -30,6 +31,17 @@ FAULTS = {
     "a_graph_that_cannot_be_made_pays_with_time": {"HAS_EMULATOR_FAULT": "instantiate_after=1"},
     "a_graph_is_destroyed_with_all_that_was_made_of_it": {"HAS_EMULATOR_FAULT": "graphs=3"},
     "a_graph_that_cannot_be_launched_goes_back": {"HAS_EMULATOR_FAULT": "graph_sms=60"},
+}
+FAULTS |= {
+    case: {"HAS_EMULATOR_FAULT": "green_delay_us=30000"} for case in cases_of("case_ahead.c")
+} | {
+    "a_stream_made_later_has_its_place_on_it_too": {
+        "HAS_EMULATOR_FAULT": "green_delay_us=30000,green_stream_delay_us=20000"
+    },
+    "what_nobody_used_makes_room_and_what_was_used_stays": {"HAS_EMULATOR_FAULT": "greens=11"},
+    "one_that_cannot_be_had_is_not_asked_for_again": {
+        "HAS_EMULATOR_FAULT": "green_delay_us=30000,green_after=1"
+    },
 }
 CASES = [(source, case) for source in SOURCES for case in cases_of(source)]
 
@@ -79,5 +91,5 @@ def test_every_case_in_the_sources_is_run():
         written = re.findall(
             r"^static void (\w+)\(void\)$", (HERE / source).read_text(), re.MULTILINE
         )
-        helpers = {"start_limited", "share", "set", "clear", "say", "wait_in_line"}
+        helpers = {"start_limited", "share", "set", "clear", "say", "wait_in_line", "work", "begin"}
         assert set(written) - helpers == set(cases_of(source))

@@ -5,14 +5,14 @@ import subprocess
 
 import pytest
 
-from quota_runtime import lease_file, region
+from quota_runtime import layout, lease_file, region
 
 from .building import RUNTIME, build_program
 
 PAIRS = {
-    "has_limits": region.RawLimits,
-    "has_usage_header": region.RawUsageHeader,
-    "has_usage_slot": region.RawUsageSlot,
+    "has_limits": layout.RawLimits,
+    "has_usage_header": layout.RawUsageHeader,
+    "has_usage_slot": layout.RawUsageSlot,
     "has_lease_slot": lease_file.RawLeaseSlot,
     "has_leases": lease_file.RawLeases,
 }
@@ -24,6 +24,7 @@ CONSTANTS = {
     "HAS_LIMITS_SIZE": region.LIMITS_SIZE,
     "HAS_LEASES_SIZE": lease_file.LEASES_SIZE,
     "HAS_LEASE_SLOTS": region.LEASE_SLOTS,
+    "HAS_NEXT": layout.NEXT,
     "HAS_USAGE_SLOTS": region.USAGE_SLOTS,
     "HAS_FLAG_TIME": region.FLAG_TIME,
     "HAS_FLAG_SM": region.FLAG_SM,

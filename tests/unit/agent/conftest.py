@@ -6,7 +6,7 @@ import pytest
 from kserve_has import contract
 from kserve_has.config.agent import AgentSettings
 from kserve_has.gpu import GpuGeometry
-from quota_runtime import region
+from quota_runtime import layout, region
 from quota_runtime.agent.backend import Backend
 from quota_runtime.agent.inventory import NodeGpu
 from quota_runtime.agent.keeper import Keeper, Now
@@ -77,7 +77,7 @@ class Bench:
 
     def follow(self, uid, epoch, *, pid=1, silent_s=0.0, **counters):
         """Let a process report that it follows an epoch."""
-        raw = region.RawUsageSlot(
+        raw = layout.RawUsageSlot(
             state=region.SLOT_LIVE,
             pid=pid,
             start_time=pid,
@@ -94,7 +94,7 @@ class Bench:
         self._write_usage(uid)
 
     def _write_usage(self, uid):
-        header = region.RawUsageHeader(
+        header = layout.RawUsageHeader(
             magic=region.USAGE_MAGIC, abi_version=region.ABI_VERSION, slots=region.USAGE_SLOTS
         )
         data = bytes(header) + b"".join(bytes(raw) for raw in self.slots[uid].values())

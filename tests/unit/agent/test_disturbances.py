@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kserve_has import contract
-from quota_runtime import region
+from quota_runtime import layout, region
 from quota_runtime.accounting import live
 
 from .test_figures import slot
@@ -49,7 +49,7 @@ def tear(bench, uid):
     """Leave a block as it is in the middle of a write."""
     path = bench.folder(uid) / contract.LIMITS_FILE
     data = bytearray(path.read_bytes())
-    at = region.RawLimits.seq.offset
+    at = layout.RawLimits.seq.offset
     data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") | 1).to_bytes(4, "little")
     path.write_bytes(data)
 
@@ -112,7 +112,7 @@ def test_a_block_of_another_abi_version_is_replaced_and_its_readers_see_the_chan
     bench.step()
     path = bench.folder("a") / contract.LIMITS_FILE
     data = bytearray(path.read_bytes())
-    data[region.RawLimits.abi_version.offset] = 99
+    data[layout.RawLimits.abi_version.offset] = 99
     path.write_bytes(data)
     inode = path.stat().st_ino
     bench.restart_agent()
@@ -149,3 +149,16 @@ def test_processes_from_before_a_reboot_are_not_waited_for(bench):
 def test_only_looks_close_to_now_are_signs_of_life():
     slots = [slot(pid, heartbeat_ns=at) for pid, at in enumerate((50, 89, 90, 110, 111, 200))]
     assert [2, 3] == [s.pid for s in live(slots, 100, 10)]
+
+
+@pytest.mark.parametrize("size", [14_400, region.USAGE_SIZE], ids=["of release 2", "of today"])
+def test_figures_of_another_abi_version_are_refused_whatever_their_size(bench, size):
+    """A file of release 2 is shorter: it must not pass for one that nobody has written yet."""
+    bench.put("a")
+    header = layout.RawUsageHeader(magic=region.USAGE_MAGIC, abi_version=2, slots=64)
+    (bench.folder("a") / contract.USAGE_FILE).write_bytes(bytes(header).ljust(size, b"\1"))
+    bench.step()
+    assert "expected" in bench.keeper.replicas["a"].complaint
+    assert "version 2" in bench.keeper.replicas["a"].complaint
+    bench.keeper.replicas["a"].folder.joinpath(contract.USAGE_FILE).write_bytes(bytes(size))
+    assert region.read_usage(bench.folder("a") / contract.USAGE_FILE).slots == ()
