@@ -262,7 +262,7 @@ static void a_lease_that_was_lost_is_taken_again(void)
     clear(&leases->running, MINE); /* as a waiter does to one that was stopped */
     CHECK(launch_ms() < 500);
     CHECK(load(&leases->running) & MINE);
-    CHECK(slot()->leases == 2);
+    CHECK(slot()->leases >= 2);
 }
 
 static void a_new_slot_begins_without_what_the_last_holder_left(void)
