@@ -1,18 +1,13 @@
-"""What changing limits does to a process at work and to its neighbour."""
+"""How soon limits that change are in force in a process at work."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Any
 
-from benchmarks.gpu.quota_parts import CHECK, Child, Pod, difference
-from benchmarks.gpu.quota_stats import more_percent, segments
+from benchmarks.gpu.quota_parts import CHECK, Child, Pod, figures
 from quota_runtime.region import Limits
 
-FLIP_S = 0.5
-PART_S = 5.0  # so long limits change, so long they rest, in turn
-SETTLE_S = 0.1
 NEW_PARTITIONS = 30  # a process keeps at most 32
 
 
@@ -42,10 +37,10 @@ def resize_latency(pod: Pod, child: Child) -> dict[str, Any]:
     pod.set()
     child.finish(30)
     return {
-        "in_force_ms": {kind: _figures(values) for kind, values in took.items()},
-        "next_launch_ms": {kind: _figures(values) for kind, values in moved.items()},
+        "in_force_ms": {kind: figures(values) for kind, values in took.items()},
+        "next_launch_ms": {kind: figures(values) for kind, values in moved.items()},
         "sm_first_in_order_ms": took.get("sm first"),
-        "launch_path_us": {k: _figures(values) for k, values in cost.items() if k != "quota"},
+        "launch_path_us": {k: figures(values) for k, values in cost.items() if k != "quota"},
     }
 
 
@@ -56,87 +51,6 @@ def _until_moved(pod: Pod, written: Limits, resizes: int) -> float | None:
         if pod.counters().get("resizes", 0) > resizes:
             return (time.monotonic_ns() - written.written_at_ns) / 1e6
     return None
-
-
-def _figures(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    p95 = ordered[int(len(ordered) * 0.95)]
-    middle = statistics.median(ordered)
-    return {"repeats": len(ordered), "median": middle, "p95": p95, "max": ordered[-1]}
-
-
-Spans = list[tuple[float, float]]
-
-
-def live_resize(
-    pods: list[Pod], children: list[Child], mode: str, seconds: float
-) -> dict[str, Any]:
-    """Quota, SMs and memory of one pod change twice a second; a neighbour works on other SMs.
-
-    Five seconds of changes, five of rest: the neighbour's latency is compared between the two.
-    """
-    first, second = pods
-    second.wait(second.set(groups=second.groups(0.5, last=True)))
-    parts = [first.groups(share) for share in (0.25, 0.375, 0.125, 0.5)]
-    for part in parts:  # made before, so that first use is not in the figure
-        first.wait(first.set(groups=part))
-    ask = {"do": "run", "work": "resnet50", "mode": mode, "batch": 8, "check": True}
-    ask["label"] = "live"
-    for child in children:
-        child.start(**ask, seconds=seconds / 60)
-    steady = [child.finish(60) for child in children]
-    before = [pod.counters() for pod in pods]
-    for child in children:
-        child.start(**ask, seconds=seconds, series=True)
-    took, busy, quiet = _alternate(first, parts, time.monotonic() + seconds - 0.3)
-    moved = [child.finish(60) for child in children]
-    for pod in pods:
-        pod.wait(pod.set())
-    known = [t for t in took if t is not None]
-    series = moved[1]["ends"], moved[1]["took"]
-    counters = ("resizes", "faults", "ungated_launches", "memory_refused")
-    return {
-        "seconds": seconds,
-        "flips": len(took),
-        "never_in_force": len(took) - len(known),
-        "in_force_ms": _figures(known) if known else None,
-        "wrong_outputs": sum(m["wrong"] for m in moved),
-        "iterations": [m["count"] for m in moved],
-        "library": [
-            difference(pod.counters(), then, *counters)
-            for pod, then in zip(pods, before, strict=True)
-        ],
-        "equal_to_before": [m["digest"] == s["digest"] for m, s in zip(moved, steady, strict=True)],
-        "neighbour_p99_more_percent": more_percent(
-            segments(*series, busy), segments(*series, quiet)
-        ),
-        "neighbour_slowest_ms": 1e3 * max(moved[1]["took"]),
-    }
-
-
-def _alternate(pod: Pod, parts: list[int], end: float) -> tuple[list[float | None], Spans, Spans]:
-    """Rest and change limits in turn; return how long each took, and when was which."""
-    used = pod.counters().get("memory_bytes", 0)
-    took: list[float | None] = []
-    quiet, busy = [], []
-    while time.monotonic() < end:
-        pod.wait(pod.set(groups=parts[-1]))
-        until = min(end, time.monotonic() + PART_S)
-        quiet.append((time.monotonic() + SETTLE_S, until))
-        time.sleep(max(0.0, until - time.monotonic()))
-        begin = time.monotonic()
-        until = min(end, begin + PART_S)
-        while time.monotonic() < until:
-            at, flip = time.monotonic(), len(took)
-            limits = pod.set(
-                quota=(1000, 700, 400)[flip % 3],
-                groups=parts[flip % 4],
-                memory=(60 << 30, used + (1 << 28))[flip % 2],
-            )
-            took.append(pod.wait(limits, FLIP_S))
-            time.sleep(max(0.0, at + FLIP_S - time.monotonic()))
-        busy.append((begin, time.monotonic()))
-    return took, busy, quiet
 
 
 def memory(pod: Pod, child: Child) -> dict[str, Any]:

@@ -5,40 +5,33 @@ It knows nothing of the quota library: whether that is preloaded decides who sta
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import hashlib
 import itertools
 import json
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+ALL_CORES = {int(core) for core in os.environ.get("QUOTA_ALL_CORES", "").split()}
+if ALL_CORES:
+    os.sched_setaffinity(0, ALL_CORES)  # until there is something to time
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.gpu.quota_stats import BIN_S
+from benchmarks.gpu.quota_repeat import (
+    CHECK,
+    Step,
+    pin,
+    run,
+    synchronize,
+)
+from benchmarks.gpu.quota_stamps import Stamps, Steady
 
 NETWORKS = {"resnet50": "resnet50", "bert": "bert_base_128", "decoder": "llama_1b_decode_512"}
-CHECK = os.environ.get("QUOTA_CHECK") == "1"  # a dry run on the CPU, to find mistakes
 DEVICE = "cpu" if CHECK else "cuda"
-Step = Callable[[], torch.Tensor]
-
-
-def synchronize() -> None:
-    """Wait for the device."""
-    if not CHECK:
-        torch.cuda.synchronize()
-
-
-def digest(tensor: torch.Tensor) -> str:
-    """Return a short name for the exact bits of a tensor."""
-    data = tensor.detach().contiguous().view(torch.uint8).cpu().numpy().tobytes()
-    return hashlib.sha256(data).hexdigest()[:16]
+STAMPED = ("quiet",)  # work that says by itself when it was on the GPU
 
 
 class Workloads:
@@ -51,6 +44,13 @@ class Workloads:
         torch.manual_seed(7)
         self._eager: dict[tuple[str, int, str], Step] = {}
         self._graphs: dict[tuple[str, int, str], Step] = {}
+        self._stamps: Stamps | None = None
+
+    @property
+    def stamps(self) -> Stamps:
+        """Where the GPU writes when it did what; made when first wanted."""
+        self._stamps = self._stamps or Stamps()
+        return self._stamps
 
     def step(self, name: str, mode: str, batch: int, label: str = "") -> Step:
         """Return a step, warmed up."""
@@ -121,16 +121,8 @@ class Workloads:
         return step
 
     def _quiet(self, batch: int) -> Step:
-        """Fill every SM with arithmetic on data that stays in the cache: no traffic to memory."""
-        a = torch.rand(1 << (10 if CHECK else 20), device=DEVICE) + 1
-
-        def step() -> torch.Tensor:
-            result = a
-            for _ in range(batch):
-                result = torch.special.zeta(a, 2.5)
-            return result[:16]
-
-        return step
+        """Fill every SM with arithmetic: work of known length, no traffic to memory."""
+        return Steady(self.stamps, batch)
 
     def _captured(self, step: Step) -> Step:
         side = torch.cuda.Stream()
@@ -163,93 +155,6 @@ def first_tensor(output: Any) -> torch.Tensor:
     return output
 
 
-class Queue:
-    """Waits for each step at once, or only for the one `depth` before, so that the GPU is full."""
-
-    def __init__(self, depth: int) -> None:
-        self._depth = 0 if CHECK else depth
-        self._events = [] if CHECK else [torch.cuda.Event() for _ in range(depth)]
-        self._count = 0
-
-    def wait(self) -> None:
-        """Call after each step."""
-        if not self._depth:
-            return synchronize()
-        event = self._events[self._count % self._depth]
-        if self._count >= self._depth:
-            event.synchronize()
-        event.record()
-        self._count += 1
-        return None
-
-
-def pin() -> None:
-    """Keep this thread on one core and all others of the process off it."""
-    cores = [int(core) for core in os.environ.get("QUOTA_CORES", "").split()]
-    if len(set(cores)) < 2:
-        return
-    for task in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(int(task), set(cores[1:]))
-    os.sched_setaffinity(0, {cores[0]})
-
-
-def run(step: Step, request: dict[str, Any]) -> dict[str, Any]:
-    """Repeat a step for a time or a number of times; say how fast, how late, and how right.
-
-    It ends early once a file `until` exists.
-    """
-    pin()
-    reference = step().clone()
-    queue = Queue(request.get("depth", 0))
-    warm = time.monotonic() + request.get("warm", 0)
-    while time.monotonic() < warm:
-        step()
-        synchronize()
-    synchronize()
-    seconds, count = request.get("seconds", 1e9), request.get("count", 1 << 60)
-    check, until = request.get("check", False), request.get("until")
-    took: list[float] = []
-    ends: list[float] = []
-    wrong = 0
-    gc.disable()
-    now = began = time.monotonic()
-    while len(took) < count and now - began < seconds:
-        at = time.monotonic()
-        output = step()
-        queue.wait()
-        now = time.monotonic()
-        took.append(now - at)
-        ends.append(now)
-        if check and not torch.equal(output, reference):
-            wrong += 1
-        if until and os.path.exists(until):
-            break
-    gc.enable()
-    spent = now - began
-    ordered = sorted(took) or [0.0]
-    return {
-        "count": len(took),
-        "per_second": len(took) / spent,
-        "p10_ms": 1e3 * ordered[len(ordered) // 10],
-        "p50_ms": 1e3 * ordered[len(ordered) // 2],
-        "p99_ms": 1e3 * ordered[int(len(ordered) * 0.99)],
-        "wrong": wrong,
-        "digest": digest(reference),
-        **({"took": took, "ends": ends} if request.get("series") else {}),
-        **({"bins": bins(began, ends)} if request.get("bins") else {}),
-    }
-
-
-def bins(began: float, ends: list[float]) -> dict[str, Any]:
-    """Return how many steps ended in each quota window since the first, by the machine's clock."""
-    first = int(began / BIN_S)
-    counts = [0] * (int(max(ends, default=began) / BIN_S) - first + 1)
-    for at in ends:
-        counts[int(at / BIN_S) - first] += 1
-    return {"first": first, "counts": counts}
-
-
 def memory(size: int) -> dict[str, Any]:
     """Allocate once and say what PyTorch said."""
     torch.cuda.empty_cache()
@@ -265,6 +170,8 @@ def memory(size: int) -> dict[str, Any]:
 def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
     """Do what a request asks for."""
     if request["do"] == "prepare":
+        if ALL_CORES:
+            os.sched_setaffinity(0, ALL_CORES)
         for name, mode, batch in request["steps"]:
             workloads.step(name, mode, batch, request.get("label", ""))
         return {"prepared": len(request["steps"])}
@@ -283,14 +190,15 @@ def answer(workloads: Workloads, request: dict[str, Any]) -> dict[str, Any]:
 
         return count(request["what"], workloads)
     if "labels" in request:
-        return run(workloads.by_turns(request["labels"], request), request)
+        return run(workloads.by_turns(request["labels"], request), request, None)
     step = workloads.step(
         request["work"],
         request.get("mode", "eager"),
         request.get("batch", 1),
         request.get("label", ""),
     )
-    return run(step, request)
+    wants_stamps = request.get("marks") or request["work"] in STAMPED
+    return run(step, request, workloads.stamps if wants_stamps else None)
 
 
 def main() -> None:

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import time
 from typing import Any
 
 from benchmarks.gpu.quota_clock import Clock, Seen
-from benchmarks.gpu.quota_parts import Child, Pod, share_time
+from benchmarks.gpu.quota_parts import GPU, Child, PhaseError, Pod, share_time
 from benchmarks.gpu.quota_processes import Processes
 from benchmarks.gpu.quota_shares import steps
 from benchmarks.gpu.quota_stats import BIN_S, more_percent, segments
+from quota_runtime.lease_file import RawLeases
 
 AGGRESSORS = {"quiet": 4, "gemm": 4, "copy": 2}  # batch: about a millisecond a step
+READINGS = (
+    ("p99_more_percent", "ends", "took"),
+    ("gpu_p99_more_percent", "gpu_ends", "gpu_took"),
+)
+AHEAD = 4  # steps of an eager victim in flight
 PART_S = 1.0
 SETTLE_S = 0.1
 STARTS, STARTS_AT_ONCE, BATCH = 50, 5, 10
+MOST_STARTS = 8  # after a fault, until one works
+FIRST_SLOT = 1  # in the lease file, of the first of two pods
 REST_S, MOST_S = 2.0, 60.0
 
 
 def victim(
     pods: list[Pod], children: list[Child], clock: Clock, work: str, mode: str, seconds: float
 ) -> dict[str, Any]:
-    """A victim on one half of the SMs; on the other half an aggressor works and rests in turn."""
+    """A victim on one half of the SMs; on the other half an aggressor works and rests in turn.
+
+    Its steps are timed by the GPU's own stamps too. Eager they are queued ahead for that, and so
+    large that the GPU takes longer than the launching thread: else its pauses would be in them.
+    """
     pods[0].wait(pods[0].set(groups=pods[0].groups(0.5)))
     pods[1].wait(pods[1].set(groups=pods[1].groups(0.5, last=True)))
-    work_of = {"do": "run", "work": work, "mode": mode, "batch": 8, "label": "half"}
+    work_of = {"do": "run", "work": work, "mode": mode, "label": "half", "marks": True}
+    work_of |= {"batch": 8, "depth": 0} if mode == "graph" else {"batch": 32, "depth": AHEAD}
     children[0].ask(**work_of, seconds=0.2, patience=60)
-    rows: dict[str, Any] = {"work": work, "mode": mode}
+    rows: dict[str, Any] = {"work": work, "mode": mode, "batch": work_of["batch"]}
     for aggressor, batch in AGGRESSORS.items():
         other = {"do": "run", "work": aggressor, "batch": batch}
         children[1].ask(**other, seconds=0.1, patience=60)
@@ -36,23 +50,24 @@ def victim(
         children[0].start(**work_of, seconds=long, series=True)
         end = time.monotonic() + long - SETTLE_S
         quiet, busy = [], []
-        mhz: dict[str, list[int]] = {"quiet": [], "busy": []}
+        seen = {"quiet": Seen(), "busy": Seen()}
         while time.monotonic() + PART_S < end:
             at = time.monotonic()
-            with clock.watched() as seen:
+            with clock.watched(seen["quiet"]):
                 time.sleep(PART_S)
-            mhz["quiet"] += seen.mhz
             quiet.append((at + SETTLE_S, time.monotonic()))
             at = time.monotonic()
-            with clock.watched() as seen:
+            with clock.watched(seen["busy"]):
                 children[1].ask(**other, seconds=min(PART_S, max(0.0, end - at)))
-            mhz["busy"] += seen.mhz
             busy.append((at + SETTLE_S, time.monotonic() - SETTLE_S))
         got = children[0].finish(60)
-        series = got["ends"], got["took"]
-        more = more_percent(segments(*series, busy), segments(*series, quiet))
-        means = {name: Seen(values).mean() for name, values in mhz.items()}
-        rows[aggressor] = {"p99_more_percent": more, "clock_mhz": means}
+        rows[aggressor] = {
+            reading: more_percent(
+                segments(got[ends], got[took], busy), segments(got[ends], got[took], quiet)
+            )
+            for reading, ends, took in READINGS
+        }
+        rows[aggressor]["clock"] = {name: one.facts() for name, one in seen.items()}
     for pod in pods:
         pod.wait(pod.set())
     return rows
@@ -83,6 +98,48 @@ def killed(pods: list[Pod], children: list[Child]) -> dict[str, Any]:
         "afterwards_per_second": again["per_second"],
         "equal": again["digest"] == got["digest"],
     }
+
+
+def _holder_kill(processes: Processes, name: str) -> float:
+    """Kill a process in the turn of its pod, the first of two; return when."""
+    lease = os.open(processes.leases / GPU, os.O_RDONLY)
+    end = time.monotonic() + 1
+    try:
+        while time.monotonic() < end:
+            running = int.from_bytes(os.pread(lease, 8, RawLeases.running.offset), "little")
+            if running & 1 << FIRST_SLOT:
+                break
+    finally:
+        os.close(lease)
+    processes.children[name].process.send_signal(signal.SIGKILL)
+    return time.monotonic()
+
+
+def killed_beside(processes: Processes) -> dict[str, Any]:
+    """SIGKILL of the holder of a lease in mid-kernel under MPS; ends what else works there.
+
+    Afterwards pods start, one after the other, until one works: so long a restart takes.
+    """
+    names = ("a", "b")
+    pods, children = processes.pods_of(*names), processes.of(*names)
+    share_time(pods, 500)
+    for child in children:
+        child.start(**{**steps("eager", 3), "series": True})
+    time.sleep(1.5)
+    at = _holder_kill(processes, "a")
+    result: dict[str, Any] = {"survivor_error": None}
+    try:
+        got = children[1].finish(30)
+        result |= {"survivor": _work_after(got, at)}
+        result["equal"] = children[1].ask(**steps("eager", 0.5))["digest"] == got["digest"]
+    except PhaseError as error:
+        result["survivor_error"] = str(error)[:200]
+        result["survivor_told_ms"] = 1e3 * (time.monotonic() - at)
+    tries = []
+    while len(tries) < MOST_STARTS and not (tries and tries[-1].get("right")):
+        tries += processes.short_pods(len(tries), 1, 1)
+    result |= {"tries": tries, "new_pod_right_ms": 1e3 * (time.monotonic() - at)}
+    return result
 
 
 def stopped(pods: list[Pod], children: list[Child], seconds: float) -> dict[str, Any]:

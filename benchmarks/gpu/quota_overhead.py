@@ -1,28 +1,41 @@
 """What the library costs: short rounds in random order, several processes of each kind.
 
 Two processes that are alike differ by up to a percent, since their memory lies elsewhere; so each
-kind has several, and the interval covers that. A busy host slows single steps: beside throughput
-stands the time of an undisturbed step, the tenth percentile.
+kind has several, and the interval covers that. A busy host slows single steps and whole rounds:
+beside throughput stand that of undisturbed rounds, the upper quartile of each process, and the time
+of an undisturbed step, the tenth percentile, which does not see what a quota withholds.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.gpu.quota_parts import Child, Pod
-from benchmarks.gpu.quota_stats import Speeds, lost_percent, spread_percent
+from benchmarks.gpu.quota_stats import (
+    Figures,
+    Speeds,
+    lost_percent,
+    lost_undisturbed_percent,
+    spread_percent,
+)
 
 WARM_S = 0.02
 ROUND_S = 0.1  # two whole quota windows
 LIMITS = {"no limit": (1000, 0), "quota 100": (1000, 7), "quota 99": (990, 7)}  # permille, flags
-MEASURES = ("throughput", "undisturbed step")
+Lost = Callable[[Speeds, Speeds], Figures]
+MEASURES: dict[str, tuple[str, Lost]] = {  # what was timed, and what becomes of it
+    "throughput": ("per_second", lost_percent),
+    "undisturbed rounds": ("per_second", lost_undisturbed_percent),
+    "undisturbed step": ("p10_ms", lost_percent),
+}
 
 
 def rounds_of(
     kinds: dict[str, list[Child]], work: str, mode: str, rounds: int, pods: list[Pod]
 ) -> dict[str, dict[str, Speeds]]:
-    """Return speeds by measure, kind and process, round by round; all in random order in each.
+    """Return speeds by what is timed, kind and process, round by round; all in random order in each.
 
     `pods`: of the processes that are every kind in ``LIMITS``, in their order.
     """
@@ -34,7 +47,8 @@ def rounds_of(
     order = [(kind, number) for kind, some in kinds.items() for number in range(len(some))]
     shuffle = random.Random(7).shuffle
     speeds: dict[str, dict[str, Speeds]] = {
-        measure: {kind: [[] for _ in some] for kind, some in kinds.items()} for measure in MEASURES
+        timed: {kind: [[] for _ in some] for kind, some in kinds.items()}
+        for timed in ("per_second", "p10_ms")
     }
     ask = {"do": "run", "work": work, "mode": mode, "batch": 1, "seconds": ROUND_S, "warm": WARM_S}
     for _ in range(rounds):
@@ -44,8 +58,8 @@ def rounds_of(
                 quota, flags = LIMITS[kind]
                 pods[number].wait(pods[number].set(quota=quota, flags=flags))
             got = kinds[kind][number].ask(**ask)
-            speeds["throughput"][kind][number].append(got["per_second"])
-            speeds["undisturbed step"][kind][number].append(1e3 / got["p10_ms"])
+            speeds["per_second"][kind][number].append(got["per_second"])
+            speeds["p10_ms"][kind][number].append(1e3 / got["p10_ms"])
     for pod in pods:
         pod.wait(pod.set())
     return speeds
@@ -60,13 +74,15 @@ def overhead(
     """
     speeds = rounds_of(kinds, work, mode, rounds, pods)
     result: dict[str, Any] = {"work": work, "mode": mode, "rounds": rounds}
-    for measure, by_kind in speeds.items():
+    for measure, (timed, lost) in MEASURES.items():
+        by_kind = speeds[timed]
         bare = by_kind["bare"]
         result[measure] = {
             "bare_per_second": sorted(speed for one in bare for speed in one)[len(bare) // 2],
             "bare_spread_percent": spread_percent(bare),
+            "noise_percent": _noise(bare, lost),
             "lost_percent": {
-                kind: lost_percent(some, bare) for kind, some in by_kind.items() if kind != "bare"
+                kind: lost(some, bare) for kind, some in by_kind.items() if kind != "bare"
             },
             "lost_in_one_process_percent": {
                 kind: lost_percent(by_kind[kind], by_kind["no limit"], paired=True)
@@ -75,3 +91,8 @@ def overhead(
             },
         }
     return result
+
+
+def _noise(bare: Speeds, lost: Lost) -> Figures | None:
+    """Return what one bare process "loses" against the others: the floor of what can be told."""
+    return lost(bare[:1], bare[1:]) if len(bare) > 1 else None

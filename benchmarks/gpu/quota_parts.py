@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import statistics
 import subprocess
 import sys
 import threading
@@ -172,6 +173,14 @@ class Pod:
 def difference(after: dict[str, int], before: dict[str, int], *names: str) -> dict[str, int]:
     """Return by how much counters grew."""
     return {name: after.get(name, 0) - before.get(name, 0) for name in names}
+
+
+def figures(values: list[float]) -> dict[str, float]:
+    """Return how many there are, their median, 95th percentile and the largest."""
+    ordered = sorted(values)
+    p95 = ordered[int(len(ordered) * 0.95)]
+    middle = statistics.median(ordered)
+    return {"repeats": len(ordered), "median": middle, "p95": p95, "max": ordered[-1]}
 
 
 def share_time(pods: list[Pod], first: int, flags: int = 0, groups: int | None = None) -> None:

@@ -10,6 +10,7 @@ from benchmarks.gpu import quota_area as areas
 from benchmarks.gpu import quota_changes as changes
 from benchmarks.gpu import quota_hami as hami
 from benchmarks.gpu import quota_leases as leases
+from benchmarks.gpu import quota_live as lives
 from benchmarks.gpu import quota_neighbours as neighbours
 from benchmarks.gpu import quota_shares as shares
 from benchmarks.gpu.quota_overhead import LIMITS, overhead
@@ -18,7 +19,7 @@ from benchmarks.gpu.quota_processes import ALIKE, Processes
 
 Work = Callable[[Processes, float], Any]
 NETWORKS = ("resnet50", "bert", "decoder")
-OVERHEAD_ROUNDS = 10
+OVERHEAD_ROUNDS = 12
 VICTIMS = ("resnet50", "decoder")
 
 
@@ -37,6 +38,10 @@ class Phase:
         return self.fixed_s + self.scaled_s * scale
 
 
+def _pair(p: Processes, names: tuple[str, str]) -> shares.Pair:
+    return shares.Pair(p.pods_of(*names), p.of(*names), p.clock)
+
+
 def _of_mode(mode: str) -> list[Phase]:
     """Return the phases that are done both eagerly and with graphs."""
     pods, solo = ("a", "b"), ("solo-a", "solo-b")
@@ -45,7 +50,7 @@ def _of_mode(mode: str) -> list[Phase]:
 
     def two_pods(names: tuple[str, str], seconds: float) -> Work:
         return lambda p, scale: shares.time_shares(
-            p.pods_of(*names), p.of(*names), mode, seconds * scale, max(0.3, 2 * scale)
+            _pair(p, names), mode, seconds * scale, max(0.4, scale)
         )
 
     def costs(p: Processes, scale: float) -> Any:
@@ -62,7 +67,7 @@ def _of_mode(mode: str) -> list[Phase]:
         return [neighbours.victim(*pair, work, mode, seconds) for work in VICTIMS]
 
     def live(p: Processes, scale: float) -> Any:
-        return changes.live_resize(p.pods_of(*pods), p.of(*pods), mode, 300 * scale)
+        return lives.live_resize(p.pods_of(*pods), p.of(*pods), mode, 300 * scale)
 
     def alone(p: Processes, scale: float) -> Any:
         return shares.alone_share(p.pods["a"], p.children["a"], p.clock, mode, 4 * scale)
@@ -75,9 +80,9 @@ def _of_mode(mode: str) -> list[Phase]:
         return shares.plain_shares(p.of(*percent), mode, 8 * scale, [0.3, 0.7], whole)
 
     return [
-        Phase(f"two pods {mode}", pods, 6, 205, two_pods(pods, 60)),
+        Phase(f"two pods {mode}", pods, 14, 190, two_pods(pods, 60)),
         Phase(f"live resize {mode}", pods, 4, 308, live),
-        Phase(f"overhead {mode}", bare + limited, 15, 85, costs),
+        Phase(f"overhead {mode}", bare + limited, 20, 65, costs),
         Phase(f"area {mode}", pods, 20, 140, area),
         Phase(f"victim {mode}", pods, 5, 56, victim),
         Phase(f"quota alone {mode}", pods[:1], 3, 20, alone),
@@ -92,8 +97,8 @@ def _of_leases(mode: str) -> list[Phase]:
     pods = ("a", "b")
 
     def in_turns(p: Processes, scale: float) -> Any:
-        pair, settle = (p.pods_of(*pods), p.of(*pods)), max(0.3, scale)
-        return shares.time_shares(*pair, mode, 10 * scale, settle, share_turns)
+        settle = max(0.4, scale)
+        return shares.time_shares(_pair(p, pods), mode, 10 * scale, settle, share_turns)
 
     def borrowing(p: Processes, scale: float) -> Any:
         return leases.borrowing(p.pods_of(*pods), p.of(*pods), mode, 5 * scale)
@@ -114,6 +119,10 @@ def _memory(p: Processes, _scale: float) -> Any:
 
 def _kill(p: Processes, _scale: float) -> Any:
     return neighbours.killed(p.pods_of("solo-a", "solo-b"), p.of("solo-a", "solo-b"))
+
+
+def _kill_beside(p: Processes, _scale: float) -> Any:
+    return neighbours.killed_beside(p)
 
 
 def _stop(p: Processes, _scale: float) -> Any:
@@ -173,4 +182,5 @@ PHASES: list[Phase] = [
     Phase("HAMi-core shares", ("plain-a",), 25, 75, _hami_shares),
     Phase("HAMi-core overhead", ("unshared", "bare"), 15, 10, _hami_overhead),
     Phase("kill without MPS", ("solo-a", "solo-b"), 8, 0, _kill),
+    Phase("kill under MPS", ("a", "b"), 14, 0, _kill_beside),  # ends all that work under MPS
 ]

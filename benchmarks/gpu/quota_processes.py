@@ -24,7 +24,7 @@ STARTER = Path(__file__).with_name("quota_starter.py")
 CONTROL = "nvidia-cuda-mps-control"
 START_SECONDS = 400.0 if CHECK else 90.0
 CORES_EACH = 16
-ALIKE = 5  # processes of one kind where they are compared
+ALIKE = 3  # processes of one kind where they are compared
 HAMI_SHARES = (10, 90, 30, 70, 50, 51)  # the last is the second of two halves
 
 
@@ -64,6 +64,16 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def apart(cores: list[int]) -> list[int]:
+    """Return the cores in such an order that those next to each other do not share a real one."""
+    firsts: dict[str, int] = {}
+    for core in cores:
+        listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+        firsts.setdefault(listed.read_text() if listed.exists() else str(core), core)
+    first = list(firsts.values())
+    return first + [core for core in cores if core not in first]
+
+
 class Processes:
     """Processes by name, and the pods of those that are in one."""
 
@@ -76,11 +86,11 @@ class Processes:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) >= 2 * CORES_EACH:
             cores = cores[args.gpu * CORES_EACH :][:CORES_EACH]
-        self.cores = cores
-        os.sched_setaffinity(0, set(cores[:2]))
-        self._leases = folder / "leases"
-        self._leases.mkdir(exist_ok=True)
-        LeaseFile(self._leases, GPU).close()
+        self.cores = apart(cores)
+        os.sched_setaffinity(0, set(self.cores[:2]))
+        self.leases = folder / "leases"
+        self.leases.mkdir(exist_ok=True)
+        LeaseFile(self.leases, GPU).close()
         self._gpu = {} if args.check else {"CUDA_VISIBLE_DEVICES": _uuids()[args.gpu]}
         self.clock = Clock(self._gpu.get("CUDA_VISIBLE_DEVICES"))
 
@@ -116,6 +126,7 @@ class Processes:
         pair = [self.cores[(2 * kind.cores + i) % len(self.cores)] for i in (0, 1)]
         result = {"QUOTA_CHECK": "1" if self.args.check else "0", **self._gpu, **kind.environment}
         result["QUOTA_CORES"] = " ".join(map(str, pair))
+        result["QUOTA_ALL_CORES"] = " ".join(map(str, self.cores[2:] or self.cores))
         if kind.mps:
             result |= self._mps
         if kind.library and not self.args.check:
@@ -123,7 +134,7 @@ class Processes:
         if pod:
             result["KSERVE_HAS_DIR"] = str(pod)
             # As in a cluster: pods outside MPS take turns, as the driver slices time for them.
-            result["KSERVE_HAS_LEASES"] = str(self._leases) if kind.mps else ""
+            result["KSERVE_HAS_LEASES"] = str(self.leases) if kind.mps else ""
         return result
 
     def _start(self, name: str) -> None:

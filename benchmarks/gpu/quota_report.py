@@ -5,62 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.gpu.quota_readings import against, alone_speeds, of_both
+from benchmarks.gpu.quota_cells import Row, between, figure, met, ranged
+from benchmarks.gpu.quota_share_rows import share_rows
 
-Row = tuple[str, str, str, str]  # what, must, found, met
 Report = dict[str, Any]
 Section = Callable[[str, Any], Iterator[Row]]
 LOST = {"no limit": 0.5, "quota 100": 1.0, "quota 99": 1.5}  # percent
-
-
-def figure(value: object, digits: int = 2) -> str:
-    """Return a number as text, a dash for none."""
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"
-
-
-def met(value: float | None, most: float) -> str:
-    """Return yes or no, a dash where nothing was measured."""
-    return "-" if value is None else "yes" if value <= most else "no"
-
-
-def between(value: dict[str, float], most: float) -> str:
-    """Return whether a bound is met: yes if the whole interval is, no if none of it is."""
-    low, middle, high = (value[k] for k in ("low", "median", "high"))
-    if high <= most or low > most:
-        return "yes" if high <= most else "no"
-    return f"median {'yes' if middle <= most else 'no'}, interval undecided"
-
-
-def ranged(value: dict[str, float], digits: int = 1) -> str:
-    """Return a median with its interval."""
-    low, middle, high = (figure(value[k], digits) for k in ("low", "median", "high"))
-    return f"{middle} [{low}, {high}] %"
-
-
-def _shares(name: str, rows: Any) -> Iterator[Row]:
-    rows = rows if isinstance(rows, list) else [rows]
-    fastest = max(f for row in rows for f in alone_speeds(row))
-    for row in rows:
-        label = f"{name}, {row['mode']}" if row["mode"] not in name else name
-        granted = "/".join(f"{g * 100:.0f}" for g in row["granted"])
-        got = "/".join(figure(g * 100, 2) for g in row["got"])
-        if "got_at_one_clock" in row:
-            got += f", at one clock {figure(row['got_at_one_clock'] * 100, 2)}"
-        yield (f"{label}, {granted}", "", f"got {got}", "")
-        yield ("- error over all", "1 point", figure(row["error_all_points"]), "")
-        if "both without limits" in row:
-            control = figure(100 * row["both without limits"], 1)
-            yield ("- both without limits, together", "told", f"{control} % of one alone", "")
-        seen = [("", row["windows"])]
-        if len(row["got"]) > 1 and isinstance(row["alone_per_second"], list):
-            seen += [("against the fastest alone", against(row, fastest))]
-            seen += [("of the work both did", of_both(row))]
-        for reading, windows in seen:
-            for window, most in (("10 s", 1.0), ("1 s", 2.0)):
-                if spread := windows.get(window):
-                    found = ", ".join(f"{k} {figure(v)}" for k, v in spread.items() if k != "p99")
-                    label = f"- error over {window} {reading}".rstrip()
-                    yield (label, f"{most:.0f} point(s)", found, met(spread["max"], most))
 
 
 def _latency(_name: str, row: Any) -> Iterator[Row]:
@@ -89,16 +39,21 @@ def _resize(name: str, row: Any) -> Iterator[Row]:
     yield (name, "0 errors", found, "yes" if good else "no")
     more = row["neighbour_p99_more_percent"]
     p99 = f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ms, {ranged(more)}"
-    yield ("- neighbour's p99", "+5 %", p99, between(more, 5.0))
+    yield ("- neighbour's p99, as the host sees it", "+5 %", p99, between(more, 5.0))
+    if more := row.get("neighbour_gpu_p99_more_percent"):
+        p99 = f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ms, {ranged(more)}"
+        yield ("- neighbour's p99, by the GPU's stamps", "+5 %", p99, between(more, 5.0))
 
 
 def _overhead(name: str, rows: Any) -> Iterator[Row]:
     for row in rows:
-        for measure in ("throughput", "undisturbed step"):
+        for measure in ("throughput", "undisturbed rounds", "undisturbed step"):
             if not (part := row.get(measure)):
                 continue
             found = f"bare processes differ by {figure(part['bare_spread_percent'])} %"
             yield (f"{name}, {row['work']}, {row['mode']}, {measure}", "", found, "")
+            if noise := part.get("noise_percent"):
+                yield ("- one bare process against the others", "told", ranged(noise, 2), "")
             for kind, lost in part["lost_percent"].items():
                 most = LOST.get(kind)
                 verdict = between(lost, most) if most else ""
@@ -145,15 +100,23 @@ def _launches(name: str, rows: Any) -> Iterator[Row]:
 def _victim(name: str, rows: Any) -> Iterator[Row]:
     for row in rows:
         for aggressor in ("quiet", "gemm", "copy"):
-            more = row[aggressor]["p99_more_percent"]
-            p99 = f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ms"
-            clocks = row[aggressor].get("clock_mhz", {}).values()
-            clock = " -> ".join(f"{mhz:.0f}" for mhz in clocks) + " MHz, " if clocks else ""
-            p50 = f"{clock}p50 {figure(more['quiet_p50_ms'])} -> {figure(more['busy_p50_ms'])}"
-            most = 10.0 if aggressor == "quiet" else None
-            verdict = between(more, most) if most else ""
-            label = f"{name}, {row['work']} beside {aggressor}"
-            yield (label, "p99 +10 %" if most else "told", f"{p99}, {ranged(more)}; {p50}", verdict)
+            clocks = _clocks(row[aggressor])
+            for reading, how in (("p99_more_percent", ""), ("gpu_p99_more_percent", " by stamps")):
+                if not (more := row[aggressor].get(reading)):
+                    continue
+                p99 = f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ms"
+                p50 = f"{clocks}p50 {figure(more['quiet_p50_ms'])} -> {figure(more['busy_p50_ms'])}"
+                most = 10.0 if aggressor == "quiet" else None
+                verdict = between(more, most) if most else ""
+                label = f"{name}, {row['work']} beside {aggressor}{how}"
+                found = f"{p99}, {ranged(more)}; {p50}"
+                yield (label, "p99 +10 %" if most else "told", found, verdict)
+
+
+def _clocks(row: dict[str, Any]) -> str:
+    seen = [facts.get("mhz") for facts in row.get("clock", {}).values()]
+    seen = seen or list(row.get("clock_mhz", {}).values())
+    return " -> ".join(f"{mhz:.0f}" for mhz in seen) + " MHz, " if seen and all(seen) else ""
 
 
 def _borrowing(name: str, row: Any) -> Iterator[Row]:
@@ -180,6 +143,17 @@ def _gap(name: str, row: Any) -> Iterator[Row]:
         yield (f"{name} {label}".strip(), "neighbour goes on", found, met(not value["equal"], 0))
 
 
+def _kill_beside(name: str, row: Any) -> Iterator[Row]:
+    right = [one for one in row["tries"] if one.get("right")]
+    if error := row["survivor_error"]:
+        found = f"the neighbour ends: {error[:80]} (after {figure(row['survivor_told_ms'], 0)} ms)"
+        yield (name, "told", found, "")
+    else:
+        yield from _gap(name, row)
+    found = f"{figure(row['new_pod_right_ms'], 0)} ms, {len(row['tries'])} tries"
+    yield ("- until a new pod is right", "told", found if right else "never", "")
+
+
 def _fork(name: str, value: Any) -> Iterator[Row]:
     for where, row in value.items():
         good = not row["hung"] and row.get("plain_work") and row["parent_equal"]
@@ -203,13 +177,13 @@ def _starts(name: str, row: Any) -> Iterator[Row]:
 
 
 SECTIONS: dict[str, Section] = {
-    "two pods": _shares,
-    "in turns": _shares,
+    "two pods": share_rows,
+    "in turns": share_rows,
     "borrowing": _borrowing,
-    "quota alone": _shares,
-    "plain time slicing": _shares,
-    "MPS percentage": _shares,
-    "HAMi-core shares": _shares,
+    "quota alone": share_rows,
+    "plain time slicing": share_rows,
+    "MPS percentage": share_rows,
+    "HAMi-core shares": share_rows,
     "HAMi-core overhead": _overhead,
     "fork": _fork,
     "50 pod starts": _starts,
@@ -221,6 +195,7 @@ SECTIONS: dict[str, Section] = {
     "victim": _victim,
     "memory": _memory,
     "stop": _gap,
+    "kill under MPS": _kill_beside,
     "kill": _gap,
 }
 

@@ -1,15 +1,19 @@
 """Who gets how much of the time: two pods at once, one pod alone, and what others do there.
 
 The oracle is work of known length: what a process alone on the whole GPU does in a second is a
-share of one. It reads none of the library's counters. The work is arithmetic that fills every SM and
-is far from the GPU's power limit. Matrix products are not: beside them the clock was read 2 to 5 per
-cent lower (docs/results/quota-h200.md), which an oracle made of them takes for lost time.
+share of one. The GPU itself writes down when each launch ran; the library's counters are not read.
+The work fills every SM and is far from the power limit, so the clock stays; it is read beside every
+row. Matrix products are not: beside them it was 2 to 5 per cent lower, which looks like lost time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.gpu.quota_clock import Clock
 from benchmarks.gpu.quota_parts import (
@@ -22,12 +26,13 @@ from benchmarks.gpu.quota_parts import (
     share_time,
 )
 from benchmarks.gpu.quota_stats import BIN_S, spread, window_errors
+from benchmarks.gpu.quota_timeline import losses
 
 RATIOS = (100, 300, 500)
 LEAD_BINS = 1 if CHECK else 10  # half a second: both are at work by then
 LATE_S = 2.0 if CHECK else 0.6  # longer than asked for, for what is cut off at both ends
-OPERATIONS = 2  # a step, about 0.5 ms
-DEPTH = 4  # steps in flight: alone, the GPU has no gaps, so its speed is known work per GPU time
+LAUNCHES = 4  # a step, a quarter of a millisecond each
+DEPTH = 10  # steps in flight where no lease says less: a host that stalls for 10 ms loses nothing
 COUNTERS = (
     "gpu_time_ns",
     "ungated_launches",
@@ -41,11 +46,11 @@ COUNTERS = (
 
 def steps(mode: str, seconds: float) -> dict[str, Any]:
     """Return the request for work of known length."""
-    work = {"do": "run", "work": "quiet", "batch": OPERATIONS, "mode": mode, "depth": DEPTH}
+    work = {"do": "run", "work": "quiet", "batch": LAUNCHES, "mode": mode, "depth": DEPTH}
     return {**work, "seconds": seconds, "bins": True}
 
 
-def counted(answers: list[Answer]) -> list[list[int]]:
+def counted(answers: list[Answer]) -> list[list[float]]:
     """Return steps by quota window, over the windows in which every process was at work."""
     begin = max(answer["bins"]["first"] for answer in answers) + LEAD_BINS
     end = min(a["bins"]["first"] + len(a["bins"]["counts"]) for a in answers) - 2
@@ -60,14 +65,20 @@ def alone(child: Child, seconds: float, mode: str) -> float:
     return sum(counts) / (len(counts) * BIN_S)
 
 
-def together(children: list[Child], seconds: float, mode: str) -> list[list[int]]:
-    """Run processes side by side; return their steps by quota window."""
-    for child in children:
-        child.start(**steps(mode, seconds + LATE_S))
+def together(
+    children: list[Child], seconds: float, mode: str, save: list[Path] | None = None
+) -> list[list[float]]:
+    """Run processes side by side; return their steps by quota window.
+
+    `save`: where each puts its stamps.
+    """
+    for index, child in enumerate(children):
+        more = {"save": str(save[index])} if save else {}
+        child.start(**steps(mode, seconds + LATE_S), **more)
     return counted([child.finish(seconds + 30) for child in children])
 
 
-def errors(counts: list[list[int]], speeds: list[float], granted: list[float]) -> Answer:
+def errors(counts: list[list[float]], speeds: list[float], granted: list[float]) -> Answer:
     """Return how far shares were from what was granted, in points."""
     rows = list(zip(counts, speeds, granted, strict=True))
     got = [sum(steps) / (len(steps) * BIN_S * speed) for steps, speed, _ in rows]
@@ -89,44 +100,79 @@ def errors(counts: list[list[int]], speeds: list[float], granted: list[float]) -
     }
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two pods and their processes, and what watches the GPU."""
+
+    pods: list[Pod]
+    children: list[Child]
+    clock: Clock
+
+    def lift(self) -> None:
+        """Take all limits away."""
+        for pod in self.pods:
+            pod.wait(pod.set())
+
+    def alone(self, mode: str, seconds: float) -> list[Answer]:
+        """Return what each process does alone, and how busy the GPU is with it."""
+        self.lift()
+        found = []
+        for child in self.children:
+            with self.clock.watched() as seen:
+                answer = child.ask(**steps(mode, seconds + LATE_S))
+            [counts] = counted([answer])
+            speed = sum(counts) / (len(counts) * BIN_S)
+            found.append({"per_second": speed, **answer["gpu"], **seen.facts()})
+        return found
+
+
 def time_shares(
-    pods: list[Pod],
-    children: list[Child],
+    pair: Pair,
     mode: str,
     seconds: float,
     settle: float = 1.0,
     share: Callable[[list[Pod], int], None] = share_time,
 ) -> list[dict[str, Any]]:
-    """Two pods on the same SMs at 10/90, 30/70 and 50/50."""
-
-    def speeds() -> list[float]:
-        for pod in pods:
-            pod.wait(pod.set())
-        return [alone(child, settle, mode) for child in children]
-
-    rows = []
-    before = speeds()
+    """Two pods on the same SMs at 10/90, 30/70 and 50/50; alone before and after each."""
+    before = pair.alone(mode, settle)
     # The control: without limits the two together do what one alone does.
-    pair = together(children, settle, mode)
-    control = sum(sum(c) / (len(c) * BIN_S * v) for c, v in zip(pair, before, strict=True))
+    counts = together(pair.children, settle, mode)
+    speeds = [one["per_second"] for one in before]
+    control = sum(sum(c) / (len(c) * BIN_S * v) for c, v in zip(counts, speeds, strict=True))
+    rows = []
     for first in RATIOS:
-        share(pods, first)
-        then = [pod.counters() for pod in pods]
-        counts = together(children, seconds, mode)
-        now = [pod.counters() for pod in pods]
-        after = speeds()
-        whole = [(a + b) / 2 for a, b in zip(before, after, strict=True)]
-        rows.append(
-            {
-                "mode": mode,
-                "alone_per_second": [before, after],
-                "both without limits": control,
-                **errors(counts, whole, [first / 1000, 1 - first / 1000]),
-                "library": [difference(a, b, *COUNTERS) for a, b in zip(now, then, strict=True)],
-            }
-        )
+        row = _share_row(pair, mode, seconds, first, share)
+        after = pair.alone(mode, settle)
+        both = [[one["per_second"] for one in found] for found in (before, after)]
+        whole = [sum(speeds) / 2 for speeds in zip(*both, strict=True)]
+        about = {"mode": mode, "alone_per_second": both, "both without limits": control}
+        granted = [first / 1000, 1 - first / 1000]
+        row |= {**about, "alone": [before, after], **errors(row.pop("counts"), whole, granted)}
+        stamps = row.pop("stamps")
+        lengths = [one.get("launch_ms", 0.0) for one in before]
+        if all(lengths) and all(map(len, stamps)):
+            row["where time went"] = losses(stamps, lengths)
+        rows.append(row)
         before = after
     return rows
+
+
+def _share_row(
+    pair: Pair, mode: str, seconds: float, first: int, share: Callable[[list[Pod], int], None]
+) -> dict[str, Any]:
+    """Let both work at one ratio; return the work by quota window and what was seen meanwhile."""
+    share(pair.pods, first)
+    then = [pod.counters() for pod in pair.pods]
+    files = [pod.folder / "stamps.npy" for pod in pair.pods]
+    with pair.clock.watched() as seen:
+        counts = together(pair.children, seconds, mode, files)
+    now = [pod.counters() for pod in pair.pods]
+    return {
+        "counts": counts,
+        "stamps": [np.load(file) for file in files],
+        "clock": seen.facts(),
+        "library": [difference(a, b, *COUNTERS) for a, b in zip(now, then, strict=True)],
+    }
 
 
 def plain_shares(
