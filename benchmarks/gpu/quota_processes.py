@@ -7,6 +7,7 @@ have the same two.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -211,7 +212,8 @@ class Processes:
         if self._mps:
             environment = {**os.environ, **self._mps, **self._gpu}
             command, text = [CONTROL], "quit -t 5\n"
-            subprocess.run(command, input=text, text=True, env=environment, timeout=30, check=False)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(command, input=text, text=True, env=environment, timeout=30)
 
 
 def _smi(asked: str) -> list[str]:
