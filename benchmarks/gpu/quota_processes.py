@@ -211,9 +211,9 @@ class Processes:
             child.process.kill()
         if self._mps:
             environment = {**os.environ, **self._mps, **self._gpu}
-            command, text = [CONTROL], "quit -t 5\n"
+            ask = {"input": "quit -t 5\n", "text": True, "env": environment, "timeout": 30}
             with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run(command, input=text, text=True, env=environment, timeout=30)
+                subprocess.run([CONTROL], **ask, check=False)
 
 
 def _smi(asked: str) -> list[str]:
