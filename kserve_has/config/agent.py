@@ -34,6 +34,14 @@ class AgentSettings:
         why="a replica that others wait for keeps its SMs so long: a few times what is in flight, so "
         "that little is lost where turns meet, and a fraction of the quota window",
     )
+    partitions_ahead: int = setting(
+        4,
+        low=0,
+        high=8,
+        why="a new SM partition takes milliseconds to make: those that a replica is likely to get next "
+        "are made in quiet times; two sizes up and two down cover most changes, and each takes "
+        "5.5 MiB of the GPU in each process",
+    )
     ack_poll_ms: float = setting(
         5.0,
         unit="ms",

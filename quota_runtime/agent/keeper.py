@@ -22,6 +22,7 @@ from kserve_has.errors import AgentError
 from kserve_has.kube import JsonObject, annotations_of, labels_of, uid_of
 
 from ..accounting import live
+from .ahead import likely
 from .arrange import Apply, Holding, Refuse, Wait, arrange, turns
 from .backend import Name, in_time, of_pod
 from .inventory import NodeGpu
@@ -305,6 +306,8 @@ class Keeper:
             window_ns,
         )
         held = self._leases(gpu, members, final)
+        wishes = {uid: replica.wanted for uid, replica in members.items()}
+        ahead = likely(gpu.geometry, final, wishes, self._settings.partitions_ahead)
         changed = False
         for uid, wanted in final.items():
             replica, lease = members[uid], held.get(uid, NO_LEASE)
@@ -319,7 +322,9 @@ class Keeper:
                 burst=replica.burst,
                 lease=lease,
                 lease_slice_ns=int(self._settings.lease_slice_ms * 1e6),
+                next_sm_groups=ahead[uid],
             )
+            limits = replica.steady(limits)
             if (same(replica.written, limits) and not replica.lost()) or not replica.present():
                 continue
             try:

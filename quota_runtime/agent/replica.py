@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kserve_has import contract
@@ -131,6 +131,16 @@ class Replica:
         """Whether kubelet has made the volume."""
         return self.folder.is_dir()
 
+    def steady(self, limits: Limits) -> Limits:
+        """Return limits with the partitions that were named as likely while they are taken up.
+
+        Who is about to move there has more to do than to hear of others.
+        """
+        written = self.written
+        if written is None or not self.pending or written.epoch != limits.epoch:
+            return limits
+        return replace(limits, next_sm_groups=written.next_sm_groups)
+
     def lost(self) -> bool:
         """Whether the block that was written is not where readers look for it."""
         return self.written is not None and not (self.folder / contract.LIMITS_FILE).exists()
@@ -231,6 +241,7 @@ def limits_of(
     burst: bool = False,
     lease: Lease = NO_LEASE,
     lease_slice_ns: int = DEFAULT_LEASE_SLICE_NS,
+    next_sm_groups: tuple[int, ...] = (),
 ) -> Limits:
     """Return the limit block of an allocation; without partitions its area is given as time."""
     flags = FLAG_TIME | FLAG_MEMORY
@@ -252,6 +263,7 @@ def limits_of(
         lease_slot=lease.slot,
         lease_conflicts=lease.conflicts,
         lease_slice_ns=lease_slice_ns,
+        next_sm_groups=next_sm_groups if enforce_sm and not quiesce else (),
     )
 
 

@@ -103,7 +103,7 @@ struct has_usage_slot {
     uint64_t make_start_ns;    /* partitions asked for: from then until a thread made them */
     uint64_t make_split_ns;    /* host time spent on splitting the device's SMs, */
     uint64_t make_context_ns;  /* on contexts, */
-    uint64_t make_streams_ns;  /* and on streams of partitions */
+    uint64_t make_streams_ns;  /* and on streams of those that work waited for */
 };
 
 /* One line of the cache for each pod on a GPU. */
