@@ -21,7 +21,7 @@ READINGS = (
     ("gpu_p99_more_percent", "gpu_ends", "gpu_took"),
 )
 AHEAD = 4  # steps of an eager victim in flight
-PART_S = 1.0
+PART_S = 0.6
 SETTLE_S = 0.1
 STARTS, STARTS_AT_ONCE, BATCH = 50, 5, 10
 MOST_STARTS = 8  # after a fault, until one works
@@ -46,7 +46,7 @@ def victim(
     for aggressor, batch in AGGRESSORS.items():
         other = {"do": "run", "work": aggressor, "batch": batch}
         children[1].ask(**other, seconds=0.1, patience=60)
-        long = seconds if aggressor == "quiet" else max(3.0, seconds / 2)
+        long = seconds if aggressor == "quiet" else max(2.6, seconds / 3)
         children[0].start(**work_of, seconds=long, series=True)
         end = time.monotonic() + long - SETTLE_S
         quiet, busy = [], []
@@ -63,7 +63,9 @@ def victim(
         got = children[0].finish(60)
         rows[aggressor] = {
             reading: more_percent(
-                segments(got[ends], got[took], busy), segments(got[ends], got[took], quiet)
+                segments(got[ends], got[took], busy),
+                segments(got[ends], got[took], quiet),
+                paired=True,
             )
             for reading, ends, took in READINGS
         }

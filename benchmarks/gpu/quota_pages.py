@@ -1,8 +1,9 @@
 """Put the results of several runs of ``quota_h200.py`` together: JSON, the matrix, a picture.
 
-Of phases done more than once, the last one counts::
+Of phases done more than once, the last one counts; the first file may be the result of an earlier
+time. The table of the page is written between two marks in it::
 
-python benchmarks/gpu/quota_pages.py DIR/quota-h200-*.json --out docs/results
+    python benchmarks/gpu/quota_pages.py docs/results/quota-h200.json DIR/*.json --out docs/results
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.gpu.quota_musts import put_into
 from benchmarks.gpu.quota_report import Report, markdown, table
 
 TITLE = """# Every row of the quota library's benchmark
@@ -30,16 +32,23 @@ COLORS = ("#1f77b4", "#d62728")
 
 
 def merged(reports: list[Report]) -> Report:
-    """Return one report of several; a phase that failed or was skipped gives way."""
-    result: Report = {"runs": [{key: report.get(key) for key in ABOUT} for report in reports]}
-    result["cards"] = {}
+    """Return one report of several; a phase that failed or was skipped gives way.
+
+    The first may be the result of an earlier merge: its runs keep their numbers.
+    """
+    runs: list[dict[str, Any]] = []
+    result: Report = {"runs": runs, "cards": {}, "from": {}}
     for report in reports:
-        card = _card(report)
+        earlier = report.get("runs", [])
+        runs += earlier or [{key: report.get(key) for key in ABOUT}]
         for name, value in report.items():
             poor = isinstance(value, dict) and ("failed" in value or "skipped" in value)
-            if name not in ABOUT and not (poor and name in result):
-                result[name] = value
-                result["cards"] |= {name: card} if card else {}
+            if name in (*ABOUT, "runs", "cards", "from") or (poor and name in result):
+                continue
+            result[name] = value
+            if card := report.get("cards", {}).get(name) if earlier else _card(report):
+                result["cards"][name] = card
+            result["from"][name] = report.get("from", {}).get(name) if earlier else len(runs)
     return result
 
 
@@ -95,6 +104,8 @@ def main() -> None:
         write_area(report, args.out / "quota-h200-area.csv")
         draw_shares(report, args.out / "quota-h200-shares.png")
         (args.out / "quota-h200-tables.md").write_text(TITLE + markdown(report))
+        page = args.out / "quota-h200.md"
+        page.write_text(put_into(page.read_text(), report))
     print(table(report))
 
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The quota benchmark in parts of under ten minutes, from the repository's root:
 #     bash benchmarks/gpu/quota_run.sh PART OUT [options of quota_h200.py, such as --check]
-# With two GPUs: two-1, two-2 and two-3; look is a short one. With one: one-1, one-2, one-3.
+# With two GPUs: two-1 and two-2; look is a short one. With one: one-1 to one-4.
 # HAMI names HAMi-core's library.
 set -u
 part=$1 out=$2
@@ -23,31 +23,31 @@ two-1) # shares and live changes at full length, both modes at once
     run 1 "two pods graph" "live resize graph" &
     ;;
 two-2)
-    run 0 "area eager" "HAMi-core shares=0.5" "HAMi-core overhead" "MPS percentage eager" \
-        "quota alone eager" "two pods without MPS eager=0.6" &
-    run 1 "50 pod" "stop" "fork" "launches" "kill without" "memory" "borrowing graph=0.4" \
-        "plain time slicing graph" "MPS percentage graph" "quota alone graph" "area graph=0.5" &
-    ;;
-two-3)
-    run 0 "overhead eager" "victim eager" "resize latency" "plain time slicing eager" "kill under" &
-    run 1 "overhead graph" "victim graph" &
+    run 0 "HAMi-core shares" "HAMi-core overhead" "50 pod" "stop" "fork" "launches" \
+        "plain time slicing" &
+    run 1 "area eager" "kill without" "memory" "borrowing graph=0.4" "MPS percentage" \
+        "area graph=0.4" &
     ;;
 look) # two GPUs for two minutes
     run 0 "two pods eager=0.2" "live resize eager=0.08" "resize latency" "victim eager=0.25" &
     run 1 "two pods graph=0.2" "live resize graph=0.08" "kill under" &
     ;;
-one-1)
-    run 0 "two pods graph" "two pods eager" "resize latency" "memory"
+one-1) # what a call costs, what a neighbour feels
+    run 0 "overhead eager" "resize latency" "victim eager=0.5" "victim graph=0.5" \
+        "overhead graph=0.6" "kill under" "memory"
     ;;
 one-2)
-    run 0 "live resize graph=0.5" "live resize eager=0.5" "area graph=0.7" "victim eager=0.5"
+    run 0 "two pods graph" "two pods eager"
     ;;
 one-3)
-    run 0 "overhead eager" "overhead graph=0.7" "victim graph=0.5" "50 pod" "fork" "stop" \
-        "HAMi-core shares=0.3" "launches" "plain time slicing" "MPS percentage" "kill"
+    run 0 "live resize graph=0.5" "live resize eager=0.5" "area graph=0.7"
+    ;;
+one-4)
+    run 0 "50 pod" "fork" "stop" "HAMi-core shares=0.3" "launches" "plain time slicing" \
+        "MPS percentage" "area eager" "kill without"
     ;;
 *)
-    echo "expected two-1, two-2, two-3, look, one-1, one-2 or one-3, found $part" >&2
+    echo "expected two-1, two-2, look or one-1 to one-4, found $part" >&2
     exit 2
     ;;
 esac
