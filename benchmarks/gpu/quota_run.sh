@@ -34,7 +34,7 @@ look) # two GPUs for two minutes
     ;;
 one-1) # what a call costs, what a neighbour feels
     run 0 "overhead eager" "resize latency" "victim eager=0.5" "victim graph=0.5" \
-        "overhead graph=0.6" "kill under" "memory"
+        "overhead graph=0.6" "memory" "kill under"
     ;;
 one-2)
     run 0 "two pods graph" "two pods eager"
