@@ -8,12 +8,12 @@ PYTHON=${PYTHON:-python3}
 SECONDS_EACH=${SECONDS_EACH:-480}
 CHECK=${CHECK:-} # --check: no GPU
 export PYTHONUNBUFFERED=1
-case "${ON_FIRST:-quota} ${ON_SECOND:-}" in *quota*) make -s -C quota_runtime OUT="$PWD/build" || exit 1 ;; esac
+case "${ON_FIRST:-quota} ${ON_SECOND:-}" in *quota*) make -s -C quota_runtime || exit 1 ;; esac
 measure() { # what, GPU, first CPU core
     what=$1 core=$3
     export CUDA_VISIBLE_DEVICES="$2"
     case $what in
-    quota) set -- quota_dataset --library build/libhas_quota.so --gpu "$2" ${QUOTA_OPTIONS:-} ;;
+    quota) set -- quota_dataset --gpu "$2" ${QUOTA_OPTIONS:-} ;;
     eager) set -- dataset --mode eager --cores "$core" $((core + 1)) $((core + 2)) $((core + 3)) ;;
     graph) set -- dataset --mode graph --cores "$core" --models ${GRAPH_MODELS:-} ;;
     nothing) return ;;

@@ -30,6 +30,7 @@ SMS = 132
 WINDOW_MS = 50.0
 LONGEST_MS = 400.0  # a request expected to take longer is left out
 LONGEST_REST = 40  # windows that a request may have to wait until its pod is at rest again
+FEWER_MS, FEWEST_MS = 5.0, 60.0  # longer requests differ less, and fewer tell as much
 SETTLE_TRIES = 40
 METERED_S = 0.003  # the library's meter has read the last request by then
 SPIN_S = 3e-4
@@ -128,7 +129,7 @@ class Lone:
                 before = self.pod.counters()
                 wall_ms = _wall_ms(request)
                 time.sleep(METERED_S)
-                there = self._ran_on(before)
+                there = ran_on(before, self.pod.counters())
                 if CHECK or (there == visit.sm and self.pod.wait(limits, 0.001) is not None):
                     break
             else:
@@ -140,11 +141,6 @@ class Lone:
         self.settling_s += time.monotonic() - began
         return request, wall_ms
 
-    def _ran_on(self, before: dict[str, int]) -> int:
-        """Return the SMs that the library's meter saw in use since then; 0: it saw no time."""
-        ran = difference(self.pod.counters(), before, "gpu_time_ns", "area_sm_ns")
-        return round(ran["area_sm_ns"] / ran["gpu_time_ns"]) if ran["gpu_time_ns"] else 0
-
     def _limit(self, sm: int, quota: int, request: Request) -> bool:
         """Write a quota and return whether the library took it; some wait for a launch."""
         limits = self.pod.set(quota=10 * quota, groups=_groups(sm))
@@ -155,22 +151,22 @@ class Lone:
         return self.pod.wait(limits, 0.5) is not None
 
     def _point(self, visit: Visit, quota: int, request: Request, alone_ms: float) -> None:
-        # What fits the budget is not expected to pause, and a graph, being one launch, never is.
         fits = alone_ms < 0.8 * quota / 100 * WINDOW_MS or quota == 100
-        least, most = (5, 10) if visit.mode == "eager" else (4, 4) if fits else (3, 3)
+        least, most = requests(visit.mode, alone_ms, fits)
         phases = Phases(WINDOW_MS, self.random.uniform(0, WINDOW_MS), least, most)
         rest = self._rest(alone_ms, quota)
-        before, at_s = self.pod.counters(), time.monotonic() - self.began
+        first, at_s = self.pod.counters(), time.monotonic() - self.began
+        last = first
         while (phase := phases.next_ms()) is not None:
             self._intime()
+            last = self.pod.counters()  # the meter has read all before the last by now
             phases.add(*self._asked(request, phase, rest))
-        time.sleep(METERED_S)
         walls = phases.walls
-        ran = difference(self.pod.counters(), before, "gpu_time_ns")["gpu_time_ns"] / 1e6
+        ran_ms = difference(last, first, "gpu_time_ns")["gpu_time_ns"] / 1e6 / (len(walls) - 1)
         figures = {"latency_ms": phases.mean_ms(), "least_ms": min(walls.values())}
-        figures |= {"most_ms": max(walls.values()), "metered_ms": ran / len(walls), "at_s": at_s}
+        figures |= {"most_ms": max(walls.values()), "metered_ms": ran_ms, "at_s": at_s}
         texts = {k: f"{v:.4f}" for k, v in figures.items()} | {"runs": str(len(walls))}
-        texts["metered_sm"] = str(self._ran_on(before))
+        texts["metered_sm"] = str(ran_on(first, last))
         texts["phases_ms"] = " ".join(f"{phase:.2f}" for phase in walls)
         texts["walls_ms"] = " ".join(f"{wall:.3f}" for wall in walls.values())
         say(row=visit.place() | {"quota": quota} | texts)
@@ -194,6 +190,20 @@ class Lone:
             while time.monotonic_ns() < target:
                 pass
             return time.monotonic_ns() % window_ns / 1e6, _wall_ms(request)
+
+
+def ran_on(before: dict[str, int], after: dict[str, int]) -> int:
+    """Return the SMs that the library's meter saw in use; 0: it saw no time."""
+    ran = difference(after, before, "gpu_time_ns", "area_sm_ns")
+    return round(ran["area_sm_ns"] / ran["gpu_time_ns"]) if ran["gpu_time_ns"] else 0
+
+
+def requests(mode: str, alone_ms: float, fits: bool) -> tuple[int, int]:
+    """Return the least and the most requests of a row; a graph, being one launch, never pauses."""
+    if mode == "eager":
+        return 5, 10
+    least = 2 if alone_ms > FEWEST_MS else 4 if fits and alone_ms < FEWER_MS else 3
+    return least, least
 
 
 def _wall_ms(request: Request) -> float:

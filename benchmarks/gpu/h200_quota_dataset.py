@@ -6,8 +6,8 @@ measure in. One CSV row a point, written as it is measured; the same command goe
 run was. Some rows are measured a second time with nobody's requests in between, some with a graph
 captured on the partition instead of made anew for it by the library::
 
-    make -C quota_runtime OUT=build
-    python -m benchmarks.gpu.h200_quota_dataset --library build/libhas_quota.so --out DIR
+    make -C quota_runtime
+    python -m benchmarks.gpu.h200_quota_dataset --out DIR
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.h200_quota_plan import BATCHES, SHARED, Visit, assigned, visits, weights
+from benchmarks.gpu.h200_quota_plan import BATCHES, BESIDE, SHARED, Visit, assigned, visits, weights
 from benchmarks.gpu.measuring import MeasuredRows, card_of, family_first
 from benchmarks.gpu.quota_parts import Pod
 from kserve_has.profiler.networks import catalogue
@@ -165,10 +165,10 @@ def missing(rows: MeasuredRows, wanted: list[Visit]) -> list[Visit]:
 
 
 def controls(rows: MeasuredRows) -> dict[str, dict[str, float]]:
-    """Return for each other way how much longer a request took than while others' came between."""
+    """Return for each other way how much longer a request took than the usual way right after."""
     ratios: dict[str, list[float]] = {}
     for row in rows.all():
-        usual = rows.row({**row, "way": SHARED, "repeat": "0"})
+        usual = rows.row({**row, "way": SHARED, "repeat": BESIDE})
         if row["way"] != SHARED and usual is not None:
             ratio = float(row["latency_ms"]) / float(usual["latency_ms"])
             ratios.setdefault(row["way"], []).append(ratio - 1)
@@ -203,7 +203,7 @@ def sitting(options: Any, rows: MeasuredRows, folder: Path, environment: dict[st
 def main() -> None:
     """Measure and write ``h200_quota.csv`` and its card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--library", type=Path, default=Path("build/libhas_quota.so"))
+    parser.add_argument("--library", type=Path, default=Path("quota_runtime/build/libhas_quota.so"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=290.0, help="in all")
     parser.add_argument("--processes", type=int, default=8)

@@ -19,7 +19,8 @@ BATCHES = (8, 1, 32)
 PARTITIONS = (132, 64, 24, 8, 96, 32, 16, 48)
 EAGER_PIECES = ((8, 24), (8, 64))
 EAGER_NETWORKS = 2  # of each process
-ALONE, THERE = 5, 2  # visits of each process that hold the figures against another way
+ALONE, THERE = 5, 3  # visits of each process that hold the figures against another way
+BESIDE = 2  # the repeat of a row measured the usual way right after another way
 FIRST_REPEATS = 24
 GRID_UNTIL = 0.8  # of the time, if it is not done earlier
 USUAL_MS = 500.0  # weight of a network that no table knows
@@ -91,9 +92,10 @@ def visits(
         for visit in chance.sample(grid, len(grid))
     ]
     repeats = [replace(visit, repeat=1) for visit in again]
-    controls = [replace(visit, way=ALONE_WAY) for visit in again[-ALONE:]]
-    controls += [
-        replace(visit, quotas=(100,), way=THERE_WAY) for visit in again[-ALONE - THERE : -ALONE]
+    others = [(visit, ALONE_WAY) for visit in again[-ALONE:]]
+    others += [(replace(v, quotas=(100,)), THERE_WAY) for v in again[-ALONE - THERE : -ALONE]]
+    controls = [
+        held for v, way in others for held in (replace(v, way=way), replace(v, repeat=BESIDE))
     ]
     eager = [
         Visit(name, family[name], "eager", *piece)

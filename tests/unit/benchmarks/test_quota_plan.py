@@ -1,10 +1,16 @@
+from dataclasses import replace
+
+from benchmarks.gpu.h200_quota_child import ran_on, requests
 from benchmarks.gpu.h200_quota_dataset import COLUMNS, KEY, controls, missing
 from benchmarks.gpu.h200_quota_plan import (
+    ALONE,
     ALONE_WAY,
     BATCHES,
+    BESIDE,
     PARTITIONS,
     QUOTAS,
     SHARED,
+    THERE,
     Visit,
     assigned,
     visits,
@@ -37,9 +43,17 @@ def test_the_grid_is_whole_and_comes_before_what_is_measured_again():
     assert all(v.until == 1 for v in wanted[len(grid) :])
 
 
+def test_every_other_way_is_followed_by_the_usual_one():
+    wanted = visits(["a1", "b1"], FAMILY, seed=3)
+    others = [at for at, v in enumerate(wanted) if v.way != SHARED]
+    assert len(others) == ALONE + THERE
+    for at in others:
+        assert wanted[at + 1] == replace(wanted[at], way=SHARED, repeat=BESIDE)
+
+
 def test_repeats_are_in_another_order():
     wanted = visits(["a1", "b1"], FAMILY, seed=3)
-    again = [(v.model, v.batch, v.sm) for v in wanted if v.repeat and v.mode == "graph"]
+    again = [(v.model, v.batch, v.sm) for v in wanted if v.repeat == 1 and v.mode == "graph"]
     first = [(v.model, v.batch, v.sm) for v in wanted[: len(again)]]
     assert sorted(again) == sorted(first)
     assert again != first
@@ -53,6 +67,20 @@ def test_only_what_is_missing_is_measured_and_other_ways_are_compared(tmp_path):
         assert [v.quotas for v in missing(rows, [visit, alone])] == [(100,), (50,)]
         rows.write(written(alone, 50, 2.02))
         assert missing(rows, [alone]) == []
+        assert controls(rows) == {}
+        rows.write(written(replace(visit, repeat=BESIDE), 50, 2.0))
         found = controls(rows)
     assert found[ALONE_WAY]["rows"] == 1
     assert found[ALONE_WAY]["mean"] == 0.01
+
+
+def test_the_meter_says_where_it_ran():
+    before = {"gpu_time_ns": 10, "area_sm_ns": 100}
+    assert ran_on(before, before) == 0
+    assert ran_on(before, {"gpu_time_ns": 30, "area_sm_ns": 100 + 20 * 24}) == 24
+
+
+def test_longer_requests_are_asked_less_often():
+    counts = [requests("graph", ms, fits=ms < 20)[0] for ms in (1.0, 10.0, 30.0, 100.0)]
+    assert counts == sorted(counts, reverse=True)
+    assert min(counts) >= 2
