@@ -87,6 +87,7 @@ def hidden_errors(
         dropout=options.dropout,
         decay=options.decay,
         raw_ms=False,
+        relative=options.relative,
         seed=options.seed,
         seconds=options.seconds / len(folds),
         validate_every=options.validate_every,
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=123)
     parser.add_argument("--plain", action="store_true", help="no captured steps on a GPU")
     parser.add_argument("--static", action="store_true", help="nothing measured of a network")
+    parser.add_argument("--relative", action="store_true", help="in units of the own profile")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--query", action="store_true", help="time a query too")
     options = parser.parse_args()
@@ -178,6 +180,7 @@ def main() -> None:
         "dropout",
         "decay",
         "static",
+        "relative",
         "seconds",
         "seed",
     )

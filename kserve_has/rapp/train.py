@@ -18,7 +18,7 @@ from torch.nn import functional
 from ..errors import LatencyModelError
 from .core import Vector
 from .gnn import Rapp
-from .public_data import PublicData
+from .public_data import PROFILED, PublicData
 from .replay import Replayed
 from .steps import Inputs, Step
 
@@ -36,6 +36,8 @@ class Recipe:
         dropout: in the head; its disturbance grows as the width shrinks.
         decay: of the weights, decoupled from the rate of change (AdamW).
         raw_ms: Huber loss on milliseconds as published, else on their logarithms.
+        relative: learn the logarithm of how many times the network's own profile (one of the
+            published features) a latency is; a network never seen then is of a known size.
         seed: of weights, order and dropout.
         seconds: stop after this much time, of the CPU or of a GPU's wall clock, the rate being
             timed to end there; 0: no limit.
@@ -50,6 +52,7 @@ class Recipe:
     dropout: float = 0.05
     decay: float = 0.0
     raw_ms: bool = True
+    relative: bool = False
     seed: int = 123
     seconds: float = 0.0
     validate_every: int = 1
@@ -84,7 +87,9 @@ class Trainer:
         )
         self.train, self.epoch, self.spent_s = train, 0, 0.0
         truth = torch.tensor(data.ms, dtype=torch.float32, device=self.device)
-        self.target = (truth if recipe.raw_ms else truth.log() + LOG_OFFSET)[
+        self.unit = profile_ms(data) if recipe.relative else np.ones(len(data.ms))
+        unit = torch.tensor(self.unit, dtype=torch.float32, device=self.device)
+        self.target = (truth if recipe.raw_ms else (truth / unit).log() + LOG_OFFSET)[
             torch.tensor(train, device=self.device)
         ]
         self.queries = self.inputs.queries[torch.tensor(train, device=self.device)]
@@ -129,7 +134,7 @@ class Trainer:
                 real = step.counts > 0
                 found = self._out(step, queries)[real].cpu().numpy()
                 answers[step.row[real].cpu().numpy()] = found
-        return answers if self.recipe.raw_ms else np.exp(answers - LOG_OFFSET)
+        return answers if self.recipe.raw_ms else np.exp(answers - LOG_OFFSET) * self.unit[rows]
 
     def mape(self, rows: Vector) -> float:
         """Return the mean absolute error over rows, as a share."""
@@ -229,6 +234,28 @@ class Trainer:
 
 LOG_OFFSET = 3.0
 """Keeps logarithms of milliseconds above 0, where the network's last softplus can reach them."""
+
+
+def profile_ms(data: PublicData) -> Vector:
+    """Return for each row its network's profile at the row's quota (batch 4, all SMs), in ms.
+
+    Straight lines of logarithms between the profiled quotas, and on below the lowest.
+
+    Raises:
+        LatencyModelError: the profiles were left out.
+
+    """
+    at = np.log([float(name[1:]) for name in PROFILED])
+    measured = data.graphs[:, -len(PROFILED) :]
+    if not (measured > 0).all():
+        raise LatencyModelError("networks without a profile have no unit; train without `relative`")
+    profiles = np.log(measured)[data.model]
+    quota = np.log(data.quota)
+    left = np.clip(np.searchsorted(at, quota, side="right") - 1, 0, len(at) - 2)
+    rows = np.arange(len(quota))
+    share = (quota - at[left]) / (at[left + 1] - at[left])
+    found: Vector = np.exp((1 - share) * profiles[rows, left] + share * profiles[rows, left + 1])
+    return found
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from kserve_has.errors import LatencyModelError
 from kserve_has.rapp.gnn import Graphs, Rapp
 from kserve_has.rapp.public_data import PublicData
 from kserve_has.rapp.steps import Inputs
-from kserve_has.rapp.train import Recipe, Trainer
+from kserve_has.rapp.train import Recipe, Trainer, profile_ms
 
 TINY = Recipe(width=8, epochs=4, rate=3e-3, groups=4, raw_ms=False)
 
@@ -91,6 +93,31 @@ def test_training_learns_and_its_predictions_do_not_depend_on_the_company(tmp_pa
     assert log[-1]["loss"] < 0.5 * log[0]["loss"]
     alone = np.concatenate([trainer.predict(rows[i : i + 1]) for i in rows])
     np.testing.assert_allclose(alone, trainer.predict(rows), rtol=1e-4)
+
+
+def test_a_profile_is_read_between_its_quotas_and_below_the_lowest():
+    data = made_up_data()
+    profiles = np.tile([80.0, 40.0, 80.0 / 3, 20.0, 16.0], (3, 1))  # as much less as the quota more
+    quota = np.array([10.0, 20.0, 28.0, 100.0])
+    asked = replace(
+        data,
+        graphs=np.hstack((data.graphs[:, :5], profiles)),
+        model=np.array([0, 1, 2, 0]),
+        quota=quota,
+    )
+    np.testing.assert_allclose(profile_ms(asked), 1600.0 / quota)
+
+
+def test_a_network_ten_times_as_slow_is_known_by_its_profile(tmp_path):
+    data = made_up_data()
+    factor = np.array([1.0, 10.0, 1.0])
+    profiles = 5.0 * factor[:, None] * np.ones(5)
+    graphs = np.hstack((data.graphs[:, :5], profiles))
+    asked = replace(data, graphs=graphs, ms=data.ms * factor[data.model])
+    recipe = Recipe(**{**TINY.__dict__, "relative": True})
+    trainer = Trainer(asked, np.flatnonzero(data.model != 1), recipe, tmp_path)
+    trainer._out = lambda step, queries: torch.full((len(step.row),), 3.0)
+    np.testing.assert_allclose(trainer.predict(np.arange(len(asked.ms))), profile_ms(asked))
 
 
 def test_a_broken_run_goes_on_where_it_was(tmp_path):
