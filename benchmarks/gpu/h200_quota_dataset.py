@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.gpu.h200_quota_plan import BATCHES, BESIDE, SHARED, Visit, assigned, visits, weights
 from benchmarks.gpu.measuring import MeasuredRows, card_of, family_first
-from benchmarks.gpu.quota_parts import Pod
+from benchmarks.gpu.quota_parts import LIBRARY, Pod, library_at
 from kserve_has.profiler.networks import catalogue
 
 SMS = 132
@@ -56,7 +56,7 @@ class Worker:
         Pod(pod, SMS)
         environment = {**os.environ, **environment, "KSERVE_HAS_DIR": str(pod)}
         if not options.check:
-            environment["LD_PRELOAD"] = str(options.library.resolve())
+            environment["LD_PRELOAD"] = str(library_at(options.library))
         self._log = (options.out / "stderr.txt").open("a")
         command = [sys.executable, "-m", "benchmarks.gpu.h200_quota_child"]
         self.process = subprocess.Popen(
@@ -203,7 +203,7 @@ def sitting(options: Any, rows: MeasuredRows, folder: Path, environment: dict[st
 def main() -> None:
     """Measure and write ``h200_quota.csv`` and its card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--library", type=Path, default=Path("quota_runtime/build/libhas_quota.so"))
+    parser.add_argument("--library", type=Path, default=LIBRARY)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=290.0, help="in all")
     parser.add_argument("--processes", type=int, default=8)
@@ -213,6 +213,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="no GPU: pretended requests")
     options = parser.parse_args()
     options.began = time.monotonic()
+    library_at(options.library)
     options.out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp())
     with contextlib.ExitStack() as stack:

@@ -57,10 +57,10 @@ def memory(pod: Pod, child: Child) -> dict[str, Any]:
     """Shrink the memory limit under what is used, and lift it again."""
     child.ask(do="run", work="gemm", batch=1, count=1)
     used = pod.counters().get("memory_bytes", 0)
-    pod.wait(pod.set(memory=used + (2 << 30)))
+    pod.put(memory=used + (2 << 30))
     limited = child.ask(do="memory", bytes=4 << 30)
-    pod.wait(pod.set(memory=max(1 << 20, used // 2)))
+    pod.put(memory=max(1 << 20, used // 2))
     below = child.ask(do="memory", bytes=1 << 30)
-    pod.wait(pod.set())
+    pod.put()
     lifted = child.ask(do="memory", bytes=4 << 30)
     return {"used": used, "limited": limited, "below_use": below, "lifted": lifted}

@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.gpu.quota_parts import CHECK, GROUP_SIZE, Child, Pod, difference
+from benchmarks.gpu.quota_parts import CHECK, GROUP_SIZE, LIBRARY, Child, Pod, difference
 from benchmarks.gpu.quota_processes import Processes
 
 WORKS = (("resnet50", 8), ("bert", 8), ("decoder", 1), ("compiled", 4096))
@@ -202,7 +202,7 @@ def neighbour(pods: list[Pod], children: list[Child], scale: float) -> Facts:
     seconds = max(1.0, 6 * scale)
     labels = [f"graph {i}" for i in range(MANY)]
     first, second = pods
-    second.wait(second.set(groups=second.groups(0.5, last=True)))
+    second.put(groups=second.groups(0.5, last=True))
     in_force(first, 64)
     for label in labels:
         prepare(children[0], "resnet50", 4, label)
@@ -255,7 +255,7 @@ def run(processes: Processes, scale: float, keep: Callable[[str, Any], None]) ->
 def main() -> None:
     """Start the processes, run the phases, write what was found after each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--library", type=Path, default=Path("quota_runtime/build/libhas_quota.so"))
+    parser.add_argument("--library", type=Path, default=LIBRARY)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scale", type=float, default=1.0, help="of the time of each phase")
     parser.add_argument("--sm-count", type=int, default=132)

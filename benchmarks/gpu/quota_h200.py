@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.gpu.quota_parts import PhaseError
+from benchmarks.gpu.quota_parts import LIBRARY, PhaseError
 from benchmarks.gpu.quota_phases import PHASES, Phase
 from benchmarks.gpu.quota_processes import Processes
 from benchmarks.gpu.quota_report import table
@@ -87,7 +87,7 @@ class Bench:
 def arguments() -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--library", type=Path, default=Path("quota_runtime/build/libhas_quota.so"))
+    parser.add_argument("--library", type=Path, default=LIBRARY)
     parser.add_argument("--hami", type=Path, help="HAMi-core's library, to compare with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", help="of the file: quota-h200-NAME.json")

@@ -17,21 +17,22 @@ PAIRS = {"hami-30": "hami-70", "hami-50": "hami-51", "hami-10": "hami-90"}
 SETTLE_S = 3.0  # its control loop looks several times a second
 
 
-def shares(processes: Processes, seconds: float, pairs: int) -> list[dict[str, Any]]:
-    """Return a row for each of the first pairs of limits, eager and as a graph; without MPS."""
-    rows: list[dict[str, Any]] = []
+def shares(
+    processes: Processes, seconds: float, first: str, modes: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return a row for a pair of limits in each mode; without MPS."""
     [alone] = processes.of("plain-a")
-    for first, second in list(PAIRS.items())[:pairs]:
-        names = (first, second)
-        for name in names:
-            if failed := processes.start([name])["failed"]:
-                raise PhaseError(str(failed))
-        wanted = float(first.split("-")[1]) / 100
-        pair = processes.of(*names)
-        for mode in ("eager", "graph") if first == "hami-30" else ("eager",):
-            together(pair, SETTLE_S if not processes.args.check else 0.1, mode)
-            rows.append(plain_shares(pair, mode, seconds, [wanted, 1 - wanted], alone))
-        processes.end(names)
+    names = (first, PAIRS[first])
+    for name in names:
+        if failed := processes.start([name])["failed"]:
+            raise PhaseError(str(failed))
+    wanted = float(first.split("-")[1]) / 100
+    pair = processes.of(*names)
+    rows = []
+    for mode in modes:
+        together(pair, SETTLE_S if not processes.args.check else 0.1, mode)
+        rows.append(plain_shares(pair, mode, seconds, [wanted, 1 - wanted], alone))
+    processes.end(names)
     return rows
 
 

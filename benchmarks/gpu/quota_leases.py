@@ -28,7 +28,7 @@ def _short_latency(child: Child, mode: str) -> dict[str, float]:
 def borrowing(pods: list[Pod], children: list[Child], mode: str, seconds: float) -> dict[str, Any]:
     """A pod of 30 % beside an idle neighbour, with and without borrowing; then the neighbour wakes."""
     for pod in pods:
-        pod.wait(pod.set())
+        pod.put()
     speed = alone(children[0], max(0.3, seconds / 4), mode)
     rows: dict[str, Any] = {"mode": mode, "alone_per_second": speed}
     rows["latency alone"] = _short_latency(children[1], mode)
@@ -45,5 +45,5 @@ def borrowing(pods: list[Pod], children: list[Child], mode: str, seconds: float)
             "library": difference(pods[0].counters(), before, *COUNTERS),
         }
     for pod in pods:
-        pod.wait(pod.set())
+        pod.put()
     return rows

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.gpu.quota_parts import Answer, Child, Pod, difference, figures
+from benchmarks.gpu.quota_parts import CHECK, Answer, Child, Pod, difference, figures
 from benchmarks.gpu.quota_stats import more_percent, segments
 
 FLIP_S = 0.5
 CHANGE_S, REST_S = 4.0, 2.0  # so long limits change, so long they rest, in turn
 SETTLE_S = 0.1
 LATE_S = 0.3
+STEADY_S = 0.1 if CHECK else 1.0
 AHEAD = 6  # the neighbour's steps in flight, where the GPU times them
 BATCH = {"graph": 8, "eager": 32}  # eager the GPU must take longer than the launching thread
 COUNTERS = ("resizes", "faults", "ungated_launches", "memory_refused")
@@ -28,14 +29,14 @@ def live_resize(
 ) -> dict[str, Any]:
     """Quota, SMs and memory of one pod change twice a second; half of the time for each reading."""
     first, second = pods
-    second.wait(second.set(groups=second.groups(0.5, last=True)))
+    second.put(groups=second.groups(0.5, last=True))
     parts = [first.groups(share) for share in (0.25, 0.375, 0.125, 0.5)]
     for part in parts:  # made before, so that first use is not in the figure
-        first.wait(first.set(groups=part))
+        first.put(groups=part)
     ask = {"do": "run", "work": "resnet50", "mode": mode, "batch": BATCH[mode], "check": True}
     ask |= {"label": "live", "marks": True}
     for child in children:
-        child.start(**ask, seconds=seconds / 60)
+        child.start(**ask, seconds=STEADY_S)
     steady = [child.finish(60) for child in children]
     before = [pod.counters() for pod in pods]
     took: list[float | None] = []
@@ -51,7 +52,7 @@ def live_resize(
         sides = segments(times[0], times[1], busy), segments(times[0], times[1], quiet)
         readings[reading] = more_percent(*sides, paired=True)
     for pod in pods:
-        pod.wait(pod.set())
+        pod.put()
     known = [t for t in took if t is not None]
     then = [one["digest"] for one in steady]
     return {

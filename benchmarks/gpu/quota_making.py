@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.gpu.quota_parts import CHECK, Child, Pod, difference
+from benchmarks.gpu.quota_parts import CHECK, LIBRARY, Child, Pod, difference
 from benchmarks.gpu.quota_processes import Processes
 from quota_runtime.region import Limits
 
@@ -126,7 +126,7 @@ def figures(rows: list[Facts]) -> Facts:
 def main() -> None:
     """Start two processes, ask for partitions in each, write what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--library", type=Path, default=Path("quota_runtime/build/libhas_quota.so"))
+    parser.add_argument("--library", type=Path, default=LIBRARY)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sm-count", type=int, default=132)
     parser.add_argument("--gpu", type=int, default=0)

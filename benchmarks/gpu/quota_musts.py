@@ -53,8 +53,8 @@ def _live(row: dict[str, Any], mode: str) -> Iterator[Line]:
     wrong, all_outputs = row["wrong_outputs"], sum(row["iterations"])
     ungated = sum(counters["ungated_launches"] for counters in row["library"])
     found = f"{row['flips']} changes in {row['seconds']:.0f} s, {wrong} of {all_outputs} outputs "
-    found += f"wrong, {ungated} ungated"
-    good = not wrong and all(row["equal_to_before"]) and not ungated
+    found += f"wrong, {ungated} ungated, {row['never_in_force']} never in force"
+    good = not (wrong or ungated or row["never_in_force"]) and all(row["equal_to_before"])
     yield (
         f"live resize every 500 ms under load, {mode}",
         "0 errors, equal bits",
@@ -208,15 +208,34 @@ PHASES: list[tuple[str, Lines]] = [
 ]
 
 
+def _where(report: Report, name: str) -> str:
+    card = report.get("cards", {}).get(name, "?").removeprefix("NVIDIA ")
+    return f"{card}, {report.get('from', {}).get(name, '?')}"
+
+
+def _value_of(report: Report, name: str) -> tuple[Any, str]:
+    """Return a phase's result and where it is from; of an area, each network from its last run."""
+    whole = report.get(name)
+    if not name.startswith("area"):
+        poor = isinstance(whole, dict) and {"failed", "skipped"} & set(whole)
+        return (None if poor else whole), _where(report, name)
+    rows = {work: (_where(report, name), work) for work in {row["work"] for row in whole or []}}
+    found = {work: [row for row in whole or [] if row["work"] == work] for work in rows}
+    for part, value in report.items():
+        if part.startswith(f"{name} ") and isinstance(value, list):
+            found[part.removeprefix(f"{name} ")] = value
+            rows[part.removeprefix(f"{name} ")] = (_where(report, part), "")
+    places = sorted({place for place, _ in rows.values()})
+    return [row for work in found for row in found[work]], " and ".join(places)
+
+
 def lines_of(report: Report) -> list[list[str]]:
     """Return the lines of the page: what, must, found, card and run, met."""
     result = []
     for name, lines in PHASES:
-        value = report.get(name)
-        if not value or (isinstance(value, dict) and {"failed", "skipped"} & set(value)):
+        value, where = _value_of(report, name)
+        if not value:
             continue
-        run = report.get("from", {}).get(name, "?")
-        where = f"{report.get('cards', {}).get(name, '?').removeprefix('NVIDIA ')}, {run}"
         for what, must, found, verdict in lines(value, name.rsplit(" ", 1)[-1]):
             shown = f"**{verdict}**" if verdict != "yes" else verdict
             result.append([what, must, found, where, shown])
@@ -235,6 +254,9 @@ OTHERS = {
     "plain time slicing": "plain time slicing",
     "MPS percentage": "MPS percentage",
     "HAMi-core shares": "HAMi-core, limits",
+    "HAMi-core shares 10/90": "HAMi-core, limits",
+    "HAMi-core shares 30/70": "HAMi-core, limits",
+    "HAMi-core shares 50/50": "HAMi-core, limits",
 }
 
 
@@ -245,11 +267,12 @@ def others_table(report: Report) -> str:
         for name in (f"{begin} graph", f"{begin} eager", begin):
             rows = report.get(name, [])
             rows = rows if isinstance(rows, list) else [rows]
+            if name == "HAMi-core shares" and f"{name} 30/70" in report:
+                continue
             for row in rows if all("granted" in row for row in rows) else []:
                 wanted = " / ".join(f"{100 * g:.0f}" for g in row["granted"])
                 got = " / ".join(f"{100 * g:.1f}" for g in row["got"])
-                where = f"{report.get('cards', {}).get(name, '?').removeprefix('NVIDIA ')}, "
-                where += f"{report.get('from', {}).get(name, '?')}"
+                where = _where(report, name)
                 error = figure(row["error_all_points"], 1)
                 lines.append(f"| {label}, {row['mode']} | {wanted} | {got} | {error} | {where} |")
     return "\n".join(lines)

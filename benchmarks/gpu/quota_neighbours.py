@@ -37,8 +37,8 @@ def victim(
     Its steps are timed by the GPU's own stamps too. Eager they are queued ahead for that, and so
     large that the GPU takes longer than the launching thread: else its pauses would be in them.
     """
-    pods[0].wait(pods[0].set(groups=pods[0].groups(0.5)))
-    pods[1].wait(pods[1].set(groups=pods[1].groups(0.5, last=True)))
+    pods[0].put(groups=pods[0].groups(0.5))
+    pods[1].put(groups=pods[1].groups(0.5, last=True))
     work_of = {"do": "run", "work": work, "mode": mode, "label": "half", "marks": True}
     work_of |= {"batch": 8, "depth": 0} if mode == "graph" else {"batch": 32, "depth": AHEAD}
     children[0].ask(**work_of, seconds=0.2, patience=60)
@@ -71,7 +71,7 @@ def victim(
         }
         rows[aggressor]["clock"] = {name: one.facts() for name, one in seen.items()}
     for pod in pods:
-        pod.wait(pod.set())
+        pod.put()
     return rows
 
 
@@ -157,7 +157,7 @@ def stopped(pods: list[Pod], children: list[Child], seconds: float) -> dict[str,
     children[0].process.send_signal(signal.SIGCONT)
     got = [child.finish(30) for child in children]
     for pod in pods:
-        pod.wait(pod.set())
+        pod.put()
     again = [child.ask(**steps("eager", 0.3))["digest"] for child in children]
     return {"survivor": _work_after(got[1], at), "equal": before == again}
 
@@ -165,7 +165,7 @@ def stopped(pods: list[Pod], children: list[Child], seconds: float) -> dict[str,
 def starts(processes: Processes, neighbour: str, mode: str) -> dict[str, Any]:
     """Fifty pods start, work and end on other SMs, ten at a time, beside one that works."""
     pod, child = processes.pods[neighbour], processes.children[neighbour]
-    pod.wait(pod.set(quota=700, groups=pod.groups(0.5)))
+    pod.put(quota=700, groups=pod.groups(0.5))
     ask = {"do": "run", "work": "resnet50", "mode": mode, "batch": 8, "check": True}
     before = child.ask(**ask, seconds=0.5, patience=60)
     done = processes.folder / "started"
@@ -182,7 +182,7 @@ def starts(processes: Processes, neighbour: str, mode: str) -> dict[str, Any]:
         busy.append((at, time.monotonic()))
     done.touch()
     got = child.finish(MOST_S + 60)
-    pod.wait(pod.set())
+    pod.put()
     series = got["ends"], got["took"]
     parts = {"quiet": segments(*series, quiet), "busy": segments(*series, busy)}
     rates = {

@@ -24,10 +24,12 @@ from quota_runtime.region import (
     read_usage,
 )
 
+LIBRARY = Path("quota_runtime/build/libhas_quota.so")
 CHILD = Path(__file__).with_name("quota_child.py")
 GROUP_SIZE = 8
 GPU = "GPU-bench"  # how the limits and the lease file name it
 WINDOW_NS = 50_000_000
+PATIENCE_S = 3.0
 AT_ONCE_NS = 1  # a turn that begins with the quota window; 0 means no turn
 Answer = dict[str, Any]
 CHECK = "--check" in sys.argv  # nobody puts limits in force in a dry run
@@ -35,6 +37,20 @@ CHECK = "--check" in sys.argv  # nobody puts limits in force in a dry run
 
 class PhaseError(RuntimeError):
     """A phase cannot go on; the others can."""
+
+
+def library_at(path: Path) -> Path:
+    """Return where the library is.
+
+    Raises:
+        SystemExit: it is not there, which a preload says to nobody.
+    """
+    if not (CHECK or path.is_file()):
+        raise SystemExit(
+            f"expected the quota library at {path}, found nothing there: "
+            "run make -C quota_runtime OUT=build, or name it with --library"
+        )
+    return path.resolve()
 
 
 class Child:
@@ -149,6 +165,19 @@ class Pod:
             )
         )
 
+    def put(self, **limits: Any) -> None:
+        """Write limits, as ``set`` does, and wait until they are in force.
+
+        Raises:
+            PhaseError: they never were: what is measured under them would mean nothing.
+        """
+        written = self.set(**limits)
+        if self.wait(written, PATIENCE_S) is None and not CHECK:
+            raise PhaseError(
+                f"limits of {self.folder.name} were not in force after {PATIENCE_S} s: "
+                f"{self.counters() or 'no library has written there'}"
+            )
+
     def wait(self, limits: Limits, seconds: float = 1.0) -> float | None:
         """Return milliseconds from the write until the library reported it; None: never."""
         end = time.monotonic() + (0.01 if CHECK else seconds)
@@ -188,11 +217,11 @@ def share_time(pods: list[Pod], first: int, flags: int = 0, groups: int | None =
     flags |= FLAG_TIME | FLAG_SM | FLAG_MEMORY
     turns = ((first, AT_ONCE_NS, 1, 2), (1000 - first, WINDOW_NS * first // 1000, 2, 1))
     for pod, (quota, phase, slot, other) in zip(pods, turns, strict=True):
-        limits = pod.set(quota, groups, phase=phase, flags=flags, slot=slot, conflicts=1 << other)
-        pod.wait(limits)
+        more = {"phase": phase, "flags": flags, "slot": slot, "conflicts": 1 << other}
+        pod.put(quota=quota, groups=groups, **more)
 
 
 def share_turns(pods: list[Pod], first: int) -> None:
     """Give two pods turns of the same window, without leases."""
-    pods[0].wait(pods[0].set(quota=first, phase=AT_ONCE_NS))
-    pods[1].wait(pods[1].set(quota=1000 - first, phase=WINDOW_NS * first // 1000))
+    pods[0].put(quota=first, phase=AT_ONCE_NS)
+    pods[1].put(quota=1000 - first, phase=WINDOW_NS * first // 1000)

@@ -18,6 +18,7 @@ from benchmarks.gpu.quota_parts import PhaseError, share_turns
 from benchmarks.gpu.quota_processes import ALIKE, Processes
 
 Work = Callable[[Processes, float], Any]
+MODES = ("eager", "graph")
 NETWORKS = ("resnet50", "bert", "decoder")
 OVERHEAD_ROUNDS = 12
 VICTIMS = ("resnet50", "decoder")
@@ -58,9 +59,10 @@ def _of_mode(mode: str) -> list[Phase]:
         rounds, in_pods = max(2, round(OVERHEAD_ROUNDS * scale)), p.pods_of(*limited)
         return [overhead(kinds, work, mode, rounds, in_pods) for work in NETWORKS]
 
-    def area(p: Processes, scale: float) -> Any:
-        pair = p.pods_of(*pods), p.of(*pods), p.clock
-        return [row for work in NETWORKS for row in areas.area(*pair, work, mode, scale)]
+    def area(work: str) -> Work:
+        return lambda p, scale: areas.area(
+            p.pods_of(*pods), p.of(*pods), p.clock, work, mode, scale
+        )
 
     def victim(p: Processes, scale: float) -> Any:
         pair, seconds = (p.pods_of(*pods), p.of(*pods), p.clock), max(3.0, 12 * scale)
@@ -80,10 +82,10 @@ def _of_mode(mode: str) -> list[Phase]:
         return shares.plain_shares(p.of(*percent), mode, 8 * scale, [0.3, 0.7], whole)
 
     return [
-        Phase(f"two pods {mode}", pods, 14, 190, two_pods(pods, 60)),
-        Phase(f"live resize {mode}", pods, 4, 308, live),
+        Phase(f"two pods {mode}", pods, 12, 188, two_pods(pods, 60)),
+        Phase(f"live resize {mode}", pods, 7, 300, live),
         Phase(f"overhead {mode}", bare + limited, 20, 65, costs),
-        Phase(f"area {mode}", pods, 20, 160, area),
+        *(Phase(f"area {mode} {work}", pods, 6, 30, area(work)) for work in NETWORKS),
         Phase(f"victim {mode}", pods, 8, 44, victim),
         Phase(f"quota alone {mode}", pods[:1], 3, 20, alone),
         Phase(f"two pods without MPS {mode}", solo, 6, 40, two_pods(solo, 6)),
@@ -160,8 +162,8 @@ def _starts(p: Processes, _scale: float) -> Any:
     return neighbours.starts(p, "a", "graph")
 
 
-def _hami_shares(p: Processes, scale: float) -> Any:
-    return hami.shares(p, 6.0, 1 if scale < 1 else 3)
+def _hami_shares(first: str, modes: tuple[str, ...]) -> Work:
+    return lambda p, _scale: hami.shares(p, 6.0, first, modes)
 
 
 def _hami_overhead(p: Processes, scale: float) -> Any:
@@ -170,16 +172,15 @@ def _hami_overhead(p: Processes, scale: float) -> Any:
 
 PHASES: list[Phase] = [
     Phase("resize latency", ("new",), 10, 0, _latency),
-    *_of_mode("eager"),
-    *_of_mode("graph"),
-    *_of_leases("eager"),
-    *_of_leases("graph"),
+    *(phase for mode in MODES for phase in (*_of_mode(mode), *_of_leases(mode))),
     Phase("memory", ("a",), 4, 0, _memory),
     Phase("launches", ("solo-a", "compiled"), 40, 0, _launches),
     Phase("stop", ("solo-a", "solo-b", "a", "b"), 13, 0, _stop),
     Phase("fork", ("solo-a", "a"), 15, 0, _fork),
     Phase("50 pod starts", ("a",), 30, 0, _starts),
-    Phase("HAMi-core shares", ("plain-a",), 25, 75, _hami_shares),
+    Phase("HAMi-core shares 30/70", ("plain-a",), 40, 0, _hami_shares("hami-30", MODES)),
+    Phase("HAMi-core shares 10/90", ("plain-a",), 27, 0, _hami_shares("hami-10", MODES[:1])),
+    Phase("HAMi-core shares 50/50", ("plain-a",), 27, 0, _hami_shares("hami-50", MODES[:1])),
     Phase("HAMi-core overhead", ("unshared", "bare"), 15, 10, _hami_overhead),
     Phase("kill without MPS", ("solo-a", "solo-b"), 8, 0, _kill),
     Phase("kill under MPS", ("a", "b"), 14, 0, _kill_beside),  # ends all that work under MPS

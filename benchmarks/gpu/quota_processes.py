@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.quota_clock import Clock
-from benchmarks.gpu.quota_parts import CHECK, GPU, Child, PhaseError, Pod
+from benchmarks.gpu.quota_parts import CHECK, GPU, Child, PhaseError, Pod, library_at
 from quota_runtime.lease_file import LeaseFile
 
 STARTER = Path(__file__).with_name("quota_starter.py")
@@ -80,6 +80,7 @@ class Processes:
 
     def __init__(self, args: argparse.Namespace, folder: Path) -> None:
         self.args, self.folder = args, folder
+        self._library = library_at(args.library)
         self.children: dict[str, Child] = {}
         self.pods: dict[str, Pod] = {}
         self._mps: dict[str, str] = {}
@@ -131,7 +132,7 @@ class Processes:
         if kind.mps:
             result |= self._mps
         if kind.library and not self.args.check:
-            result["LD_PRELOAD"] = str(self.args.library.resolve())
+            result["LD_PRELOAD"] = str(self._library)
         if pod:
             result["KSERVE_HAS_DIR"] = str(pod)
             # As in a cluster: pods outside MPS take turns, as the driver slices time for them.

@@ -35,7 +35,7 @@ def _resize(name: str, row: Any) -> Iterator[Row]:
     found = f"{row['flips']} changes in {row['seconds']:.0f} s, {row['wrong_outputs']} wrong of "
     found += f"{sum(row['iterations'])}, ungated {[c['ungated_launches'] for c in counters]}, "
     found += f"equal to before {row['equal_to_before']}, never in force {row['never_in_force']}"
-    good = not row["wrong_outputs"] and all(row["equal_to_before"])
+    good = not (row["wrong_outputs"] or row["never_in_force"]) and all(row["equal_to_before"])
     yield (name, "0 errors", found, "yes" if good else "no")
     more = row["neighbour_p99_more_percent"]
     p99 = f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ms, {ranged(more)}"

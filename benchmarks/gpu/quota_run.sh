@@ -18,23 +18,23 @@ run() { # gpu, phases...
 
 options=("$@")
 case $part in
-two-1) # shares and live changes at full length, both modes at once
-    run 0 "two pods eager" "live resize eager" &
-    run 1 "two pods graph" "live resize graph" &
+two-1) # shares and live changes at full length, both modes at once; then what time is left for
+    run 0 "two pods eager" "live resize eager" "HAMi-core shares 10" "HAMi-core shares 50" &
+    run 1 "two pods graph" "live resize graph" "area eager resnet50=0.8" "area eager bert=0.8" &
     ;;
 two-2)
     run 0 "HAMi-core shares" "HAMi-core overhead" "50 pod" "stop" "fork" "launches" \
         "plain time slicing" &
     run 1 "area eager" "kill without" "memory" "borrowing graph=0.4" "MPS percentage" \
-        "area graph=0.4" &
+        "area graph=0.5" &
     ;;
 look) # two GPUs for two minutes
-    run 0 "two pods eager=0.2" "live resize eager=0.08" "resize latency" "victim eager=0.25" &
-    run 1 "two pods graph=0.2" "live resize graph=0.08" "kill under" &
+    run 0 "two pods eager=0.17" &
+    run 1 "two pods graph=0.17" "resize latency" "live resize eager=0.05" "kill under" &
     ;;
 one-1) # what a call costs, what a neighbour feels
-    run 0 "overhead eager" "resize latency" "victim eager=0.5" "victim graph=0.5" \
-        "overhead graph=0.6" "memory" "kill under"
+    run 0 "overhead eager" "victim eager=0.5" "resize latency" "overhead graph=0.5" \
+        "victim graph=0.4" "memory" "area eager decoder" "kill under"
     ;;
 one-2)
     run 0 "two pods graph" "two pods eager"

@@ -23,7 +23,14 @@ def share_rows(name: str, rows: Any) -> Iterator[Row]:
         yield ("- error over all", "1 point", figure(row["error_all_points"]), "")
         if "both without limits" in row:
             control = figure(100 * row["both without limits"], 1)
-            yield ("- both without limits, together", "told", f"{control} % of one alone", "")
+            alone = [one for both in row.get("alone", []) for one in both if "busy" in one]
+            if alone:
+                busy = sum(one["busy"] for one in alone) / len(alone)
+                of_busy = figure(100 * row["both without limits"] * busy, 1)
+                control += f" % of one alone, {of_busy} % of the time that one has the GPU busy"
+            else:
+                control += " % of one alone"
+            yield ("- both without limits, together", "told", control, "")
         if found := _alone(row):
             yield ("- alone before and after", "told", found, "")
         if found := _lost(row.get("where time went") or {}):

@@ -111,7 +111,7 @@ class Pair:
     def lift(self) -> None:
         """Take all limits away."""
         for pod in self.pods:
-            pod.wait(pod.set())
+            pod.put()
 
     def alone(self, mode: str, seconds: float) -> list[Answer]:
         """Return what each process does alone, and how busy the GPU is with it."""
@@ -197,10 +197,10 @@ def alone_share(
     """One pod and nobody else, at some quotas; and the clock of the SMs meanwhile."""
     rows = []
     for quota in (100, 300, 900):
-        pod.wait(pod.set())
+        pod.put()
         with clock.watched() as full:
             speed = alone(child, 1.0, mode)
-        pod.wait(pod.set(quota=quota))
+        pod.put(quota=quota)
         with clock.watched() as rested:
             counts = together([child], seconds, mode)
         row: dict[str, Any] = {"mode": mode, **errors(counts, [speed], [quota / 1000])}
@@ -208,5 +208,5 @@ def alone_share(
         if all(row["clock_mhz"]):
             row["got_at_one_clock"] = row["got"][0] * full.mean() / rested.mean()
         rows.append(row)
-    pod.wait(pod.set())
+    pod.put()
     return rows
