@@ -53,7 +53,8 @@ class RawUsageHeader(ctypes.Structure):
         ("balance_ns", ctypes.c_int64),
         ("quota_window", ctypes.c_uint64),
         ("waited_ns", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 2),
+        ("lost_ns", ctypes.c_int64),
+        ("reserved", ctypes.c_uint64 * 1),
     )
 
 

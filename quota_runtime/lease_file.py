@@ -30,7 +30,8 @@ class RawLeaseSlot(ctypes.Structure):
         ("waits_since_ns", ctypes.c_int64),
         ("waits_at_ns", ctypes.c_int64),
         ("conflicts", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 3),
+        ("urgent_at_ns", ctypes.c_int64),
+        ("reserved", ctypes.c_uint64 * 2),
     )
 
 

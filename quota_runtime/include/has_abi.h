@@ -67,7 +67,8 @@ struct has_usage_header {
     int64_t balance_ns;    /* GPU time left in the quota window; negative = debt */
     uint64_t quota_window; /* number of the window whose budget the balance holds */
     uint64_t waited_ns;    /* since then, time with budget in which others had the SMs */
-    uint64_t reserved[2];
+    int64_t lost_ns;       /* budget that came to nothing because of them, fading over windows */
+    uint64_t reserved[1];
 };
 
 struct has_usage_slot {
@@ -113,7 +114,8 @@ struct has_lease_slot {
     int64_t waits_since_ns; /* since when it waits; counts while its bit in `waiting` is set */
     int64_t waits_at_ns;    /* when a waiter last said that it waits */
     uint64_t conflicts;     /* what that waiter may not run beside */
-    uint64_t reserved[3];
+    int64_t urgent_at_ns;   /* from when it must run, or lose more of its quota than it has */
+    uint64_t reserved[2];
 };
 
 struct has_leases {

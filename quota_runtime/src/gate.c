@@ -18,6 +18,7 @@
 #define NAP_NS 1000000ull
 #define SPIN_NS 120000ull /* of 50 ms, while others have the GPU */
 #define QUIESCE_WAIT_NS 2000000000ull
+#define MOST_PASSED 1000u /* windows; more do not make a loss greater */
 
 atomic_uint has_share_ppm = HAS_PPM;
 
@@ -48,6 +49,15 @@ static void credit(const struct has_view *view, uint64_t now)
         next = has_budget_credit(old, passed, budget, keep);
     while (!__atomic_compare_exchange_n(&usage->balance_ns, &old, next, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED));
+    int64_t lost = __atomic_load_n(&usage->lost_ns, __ATOMIC_RELAXED);
+    int64_t cut = old + (int64_t)(passed < MOST_PASSED ? passed : MOST_PASSED) * budget - next;
+    __atomic_store_n(&usage->lost_ns, has_lease_lost(lost, passed, cut, waited), __ATOMIC_RELAXED);
+}
+
+bool has_gate_loses(const struct has_view *view)
+{
+    return has_lease_loses(__atomic_load_n(&has_usage()->lost_ns, __ATOMIC_RELAXED),
+                           has_budget_of(view->window_ns, atomic_load(&has_share_ppm)));
 }
 
 int64_t has_gate_balance(const struct has_view *view, uint64_t now_ns)

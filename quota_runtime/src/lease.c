@@ -64,10 +64,16 @@ void has_lease_release(void)
     atomic_store(&has_lease_held, 0);
 }
 
+static int64_t urgent_at(const struct has_view *view, uint64_t now)
+{
+    return has_lease_urgent_at(has_window_end(now, view->window_ns, view->phase_ns),
+                               has_gate_balance(view, now));
+}
+
 static bool take(struct has_leases *file, const struct has_view *view, uint64_t now)
 {
     uint32_t held = atomic_load(&has_lease_held);
-    if (held == LETTING_GO || has_words_queued(file, view, now))
+    if (held == LETTING_GO || has_words_queued(file, view, urgent_at(view, now), now))
         return false;
     /* First the word that the others of the pod look at, then the bit: who lets go does it the
      * other way round. */
@@ -98,7 +104,7 @@ void has_lease_stop_waiting(const struct has_view *view)
 static void queue(struct has_leases *file, const struct has_view *view, uint64_t now)
 {
     uint32_t seen = __atomic_load_n(&file->wake, __ATOMIC_SEQ_CST);
-    has_words_wait(file, view, now);
+    has_words_wait(file, view, has_gate_loses(view) ? urgent_at(view, now) : INT64_MAX, now);
     has_words_step_over(file, view, now);
     uint64_t others = has_words_running(file) & view->conflicts;
     if (others & __atomic_load_n(&file->leaving, __ATOMIC_SEQ_CST))

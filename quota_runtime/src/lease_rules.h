@@ -49,14 +49,49 @@ static inline enum has_lease_verdict has_lease_decide(const struct has_lease_loo
     return others || (pod_runs && turn_over) ? HAS_LEASE_QUEUE : HAS_LEASE_TAKE;
 }
 
-/* Whether a waiter since `theirs_ns` comes before one since `mine_ns` (0: not waiting yet). One that
- * cannot run yet holds nobody up, until it has been passed over for `patience_ns`. */
-static inline bool has_lease_comes_first(int64_t theirs_ns, int64_t mine_ns, bool could_run,
-                                         int64_t now_ns, int64_t patience_ns)
+/* What a pod has to say for itself in the queue. */
+struct has_lease_claim {
+    int64_t since_ns;     /* since when it waits; 0: not yet */
+    int64_t urgent_at_ns; /* from when it must run, or lose more of its quota than it has */
+};
+
+#define HAS_LEASE_FADING 10    /* windows over which losses are looked at */
+#define HAS_LEASE_BEARABLE 3   /* per cent of the quota: where turns meet a little is lost always */
+
+/* What a pod has lost to others, `windows` later: `cut_ns` of its budget could not be kept. Only what
+ * it waited for counts as lost to others. */
+static inline int64_t has_lease_lost(int64_t before_ns, uint64_t windows, int64_t cut_ns,
+                                     uint64_t waited_ns)
 {
-    if (mine_ns && mine_ns <= theirs_ns)
+    for (uint64_t i = 0; i < windows && before_ns > 0; i++)
+        before_ns -= before_ns / HAS_LEASE_FADING + 1;
+    if (cut_ns > (int64_t)waited_ns)
+        cut_ns = (int64_t)waited_ns;
+    return (before_ns > 0 ? before_ns : 0) + (cut_ns > 0 ? cut_ns : 0);
+}
+
+static inline bool has_lease_loses(int64_t lost_ns, int64_t budget_ns)
+{
+    return lost_ns / HAS_LEASE_FADING > budget_ns / 100 * HAS_LEASE_BEARABLE;
+}
+
+/* From then on a pod needs all of what is left of the window. Budget kept from earlier windows has it
+ * come sooner. */
+static inline int64_t has_lease_urgent_at(uint64_t window_end_ns, int64_t balance_ns)
+{
+    return (int64_t)window_end_ns - balance_ns;
+}
+
+/* Whether a waiter comes before another pod that waits less long or not yet. One that cannot run
+ * yet holds nobody up, unless it is urgent and the other one less so, or it has been passed over for
+ * `patience_ns`. Who is held up thus comes later, so none hold each other up. */
+static inline bool has_lease_comes_first(struct has_lease_claim theirs, struct has_lease_claim mine,
+                                         bool could_run, int64_t now_ns, int64_t patience_ns)
+{
+    if (mine.since_ns && mine.since_ns <= theirs.since_ns)
         return false;
-    return could_run || now_ns - theirs_ns > patience_ns;
+    bool urgent = theirs.urgent_at_ns <= now_ns && theirs.urgent_at_ns < mine.urgent_at_ns;
+    return could_run || urgent || now_ns - theirs.since_ns > patience_ns;
 }
 
 /* Who has not been heard of for so long is dead or stopped, and nobody waits for it. */

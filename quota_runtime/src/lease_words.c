@@ -86,23 +86,26 @@ bool has_words_take(struct has_leases *file, const struct has_view *view, uint64
     return true;
 }
 
-static bool comes_first(struct has_leases *file, unsigned other, int64_t mine_ns,
+static bool comes_first(struct has_leases *file, unsigned other, struct has_lease_claim mine,
                         const struct has_view *view, uint64_t now)
 {
-    const struct has_lease_slot *theirs = &file->slots[other];
+    const struct has_lease_slot *slot = &file->slots[other];
     bool could_run =
-        !(has_words_running(file) & __atomic_load_n(&theirs->conflicts, __ATOMIC_RELAXED));
-    return has_lease_comes_first(__atomic_load_n(&theirs->waits_since_ns, __ATOMIC_RELAXED), mine_ns,
-                                 could_run, (int64_t)now, (int64_t)view->window_ns);
+        !(has_words_running(file) & __atomic_load_n(&slot->conflicts, __ATOMIC_RELAXED));
+    struct has_lease_claim theirs = {__atomic_load_n(&slot->waits_since_ns, __ATOMIC_RELAXED),
+                                     __atomic_load_n(&slot->urgent_at_ns, __ATOMIC_RELAXED)};
+    return has_lease_comes_first(theirs, mine, could_run, (int64_t)now, (int64_t)view->window_ns);
 }
 
-bool has_words_queued(struct has_leases *file, const struct has_view *view, uint64_t now)
+bool has_words_queued(struct has_leases *file, const struct has_view *view, int64_t urgent_at_ns,
+                      uint64_t now)
 {
     const struct has_lease_slot *own = &file->slots[view->lease_slot];
     bool waits = __atomic_load_n(&file->waiting, __ATOMIC_RELAXED) & view->mine;
-    int64_t mine_ns = waits ? __atomic_load_n(&own->waits_since_ns, __ATOMIC_RELAXED) : 0;
+    struct has_lease_claim mine = {
+        waits ? __atomic_load_n(&own->waits_since_ns, __ATOMIC_RELAXED) : 0, urgent_at_ns};
     for (uint64_t left = has_words_waiting(file, view, now); left; left &= left - 1)
-        if (comes_first(file, (unsigned)__builtin_ctzll(left), mine_ns, view, now))
+        if (comes_first(file, (unsigned)__builtin_ctzll(left), mine, view, now))
             return true;
     return false;
 }
@@ -128,10 +131,12 @@ void has_words_announce_no_more(struct has_leases *file, uint64_t bits)
         __atomic_fetch_and(&file->leaving, ~bits, __ATOMIC_SEQ_CST);
 }
 
-void has_words_wait(struct has_leases *file, const struct has_view *view, uint64_t now)
+void has_words_wait(struct has_leases *file, const struct has_view *view, int64_t urgent_at_ns,
+                    uint64_t now)
 {
     struct has_lease_slot *own = &file->slots[view->lease_slot];
     __atomic_store_n(&own->waits_at_ns, (int64_t)now, __ATOMIC_RELAXED);
+    __atomic_store_n(&own->urgent_at_ns, urgent_at_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&own->conflicts, view->conflicts, __ATOMIC_RELAXED);
     if (__atomic_load_n(&file->waiting, __ATOMIC_RELAXED) & view->mine)
         return;

@@ -20,11 +20,14 @@ void has_words_clear(struct has_leases *file, uint64_t bits);
 /* Clears the bits of conflicting pods that have been silent for too long. */
 void has_words_step_over(struct has_leases *file, const struct has_view *view, uint64_t now_ns);
 
-/* Whether a conflicting pod waits that comes before this one. */
-bool has_words_queued(struct has_leases *file, const struct has_view *view, uint64_t now_ns);
+/* Whether a conflicting pod waits that comes before this one, which is urgent from then on. */
+bool has_words_queued(struct has_leases *file, const struct has_view *view, int64_t urgent_at_ns,
+                      uint64_t now_ns);
 
-/* Says that the pod waits, or still waits; takes that back. */
-void has_words_wait(struct has_leases *file, const struct has_view *view, uint64_t now_ns);
+/* Says that the pod waits, or still waits, and from when on it is urgent (INT64_MAX: never); takes
+ * that back. */
+void has_words_wait(struct has_leases *file, const struct has_view *view, int64_t urgent_at_ns,
+                    uint64_t now_ns);
 void has_words_wait_no_more(struct has_leases *file, uint64_t bits);
 
 /* Tells those that wait that the pod lets go soon, so that they stay awake; takes that back. */

@@ -110,6 +110,9 @@ struct has_pass has_gate(const struct has_view *view, struct has_lane *lane, uin
 /* What is left of the pod's budget, that of the present window included. */
 int64_t has_gate_balance(const struct has_view *view, uint64_t now_ns);
 
+/* Whether the pod has lost more of its quota to others lately than is bearable. */
+bool has_gate_loses(const struct has_view *view);
+
 /* Corrects the budget once the GPU time is known. */
 void has_gate_settle(const struct has_view *view, int64_t actual_ns, uint64_t taken_ns,
                      uint32_t sms);

@@ -223,8 +223,8 @@ static void who_lets_go_wakes_those_that_wait(void)
     CHECK(__atomic_load_n(&leases->wake, __ATOMIC_SEQ_CST) != before);
 }
 
-/* It waits for a third pod; the window is long, and with it the patience. */
-static void who_could_not_run_anyway_holds_nobody_up(void)
+/* Another pod waits for a third one; the window is long, and with it the patience. */
+static void wait_for_a_third(int64_t urgent_at_ns)
 {
     share(900, 0);
     limits->window_ns = 20 * WINDOW;
@@ -232,9 +232,69 @@ static void who_could_not_run_anyway_holds_nobody_up(void)
     leases->slots[2].conflicts = FAR;
     leases->slots[2].waits_since_ns = leases->slots[2].waits_at_ns = now_ns();
     say(&leases->slots[3].renewed_at_ns);
+    leases->slots[2].urgent_at_ns = urgent_at_ns;
     set(&leases->running, FAR);
     set(&leases->waiting, OTHER);
+}
+
+static void who_could_not_run_anyway_holds_nobody_up(void)
+{
+    wait_for_a_third(INT64_MAX);
     CHECK(launch_ms() < 700);
+}
+
+/* Until it has been silent for two windows. */
+static void who_must_run_now_is_waited_for(void)
+{
+    wait_for_a_third(0);
+    CHECK(launch_ms() > 900);
+}
+
+static int64_t says_it_is_urgent_at(bool losing)
+{
+    pthread_t program;
+    share(250, 0);
+    launch_ms(); /* the first window's budget */
+    CHECK(becomes(&leases->running, MINE, false, 1000));
+    usage->lost_ns = losing ? WINDOW : 0;
+    say(&leases->slots[2].renewed_at_ns);
+    set(&leases->running, OTHER);
+    int64_t until = now_ns() + 30 * 1000000ll;
+    CHECK(pthread_create(&program, NULL, keep_launching, &until) == 0);
+    CHECK(becomes(&leases->waiting, MINE, true, 1000));
+    int64_t at = __atomic_load_n(&leases->slots[1].urgent_at_ns, __ATOMIC_RELAXED);
+    clear(&leases->running, OTHER);
+    pthread_join(program, NULL);
+    return at;
+}
+
+static void a_waiter_that_has_lost_time_says_from_when_on_it_must_run(void)
+{
+    int64_t at = says_it_is_urgent_at(true), end = (now_ns() / WINDOW + 1) * WINDOW;
+    CHECK(at > end - 4 * WINDOW && at < end);
+}
+
+static void a_waiter_that_has_lost_nothing_is_never_urgent(void)
+{
+    CHECK(says_it_is_urgent_at(false) == INT64_MAX);
+}
+
+/* Held off for some windows with budget: more than one of them is not kept. */
+static void what_a_pod_could_not_keep_counts_as_lost(void)
+{
+    pthread_t program;
+    share(900, 0);
+    int64_t end = now_ns() + 8 * WINDOW;
+    say(&leases->slots[2].renewed_at_ns);
+    set(&leases->running, OTHER);
+    int64_t until = end;
+    CHECK(pthread_create(&program, NULL, keep_launching, &until) == 0);
+    for (; now_ns() < end; pause_us(1000))
+        say(&leases->slots[2].renewed_at_ns);
+    int64_t lost = __atomic_load_n(&usage->lost_ns, __ATOMIC_RELAXED);
+    clear(&leases->running, OTHER);
+    pthread_join(program, NULL);
+    CHECK(lost > WINDOW && lost < 8 * WINDOW);
 }
 
 /* It may be waiting for the very launch that is held back. */
@@ -285,7 +345,10 @@ MAIN(CASE(a_launch_waits_for_a_pod_it_conflicts_with_and_for_no_other),
      CASE(a_thread_on_its_own_default_stream_ends_its_turn_as_soon),
      CASE(idle_time_is_borrowed_and_given_back_at_once),
      CASE(without_the_flag_nothing_is_borrowed),
-     CASE(who_could_not_run_anyway_holds_nobody_up),
+     CASE(who_could_not_run_anyway_holds_nobody_up), CASE(who_must_run_now_is_waited_for),
+     CASE(a_waiter_that_has_lost_time_says_from_when_on_it_must_run),
+     CASE(a_waiter_that_has_lost_nothing_is_never_urgent),
+     CASE(what_a_pod_could_not_keep_counts_as_lost),
      CASE(who_lets_go_wakes_those_that_wait),
      CASE(work_that_does_not_end_holds_nothing_up_for_long),
      CASE(a_lease_that_was_lost_is_taken_again),

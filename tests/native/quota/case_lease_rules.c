@@ -89,13 +89,53 @@ static void processes_of_a_pod_join_unless_it_is_giving_way(void)
     CHECK(has_lease_decide(&l) == HAS_LEASE_QUEUE);
 }
 
+static bool first(int64_t theirs_ns, int64_t mine_ns, bool could_run, int64_t now)
+{
+    struct has_lease_claim theirs = {theirs_ns, INT64_MAX}, mine = {mine_ns, INT64_MAX};
+    return has_lease_comes_first(theirs, mine, could_run, now, 50);
+}
+
 static void the_longest_waiter_comes_first_unless_it_could_not_run(void)
 {
-    CHECK(has_lease_comes_first(10, 20, true, 30, 50));
-    CHECK(has_lease_comes_first(10, 0, true, 30, 50)); /* not in the queue yet */
-    CHECK(!has_lease_comes_first(20, 10, true, 30, 50));
-    CHECK(!has_lease_comes_first(10, 20, false, 30, 50));
-    CHECK(has_lease_comes_first(10, 20, false, 61, 50)); /* passed over for long enough */
+    CHECK(first(10, 20, true, 30));
+    CHECK(first(10, 0, true, 30)); /* not in the queue yet */
+    CHECK(!first(20, 10, true, 30));
+    CHECK(!first(10, 20, false, 30));
+    CHECK(first(10, 20, false, 61)); /* passed over for long enough */
+}
+
+static bool urgent_first(int64_t theirs_at, int64_t mine_at, int64_t now)
+{
+    struct has_lease_claim theirs = {10, theirs_at}, mine = {0, mine_at};
+    return has_lease_comes_first(theirs, mine, false, now, 50);
+}
+
+static void one_that_cannot_run_holds_up_who_is_less_urgent_once_it_is(void)
+{
+    CHECK(urgent_first(30, 40, 30));
+    CHECK(!urgent_first(30, 40, 29));
+    CHECK(!urgent_first(30, 30, 35));
+    CHECK(!urgent_first(30, 20, 35));
+    struct has_lease_claim later = {10, 30}, earlier = {9, 40};
+    CHECK(!has_lease_comes_first(later, earlier, false, 35, 50)); /* or each might hold up the other */
+    CHECK(has_lease_urgent_at(50 * MS, 12 * MS) == 38 * MS);
+    CHECK(has_lease_urgent_at(50 * MS, -3 * MS) == 53 * MS);
+}
+
+static void losses_to_others_fade_and_few_are_borne(void)
+{
+    int64_t lost = 0, budget = 10 * MS;
+    CHECK(has_lease_lost(0, 1, 5 * MS, 3 * MS) == 3 * MS); /* the rest it did not want */
+    CHECK(has_lease_lost(0, 1, -5 * MS, 3 * MS) == 0);
+    CHECK(has_lease_lost(5 * MS, 1000000, 0, 0) == 0);
+    for (int window = 0; window < 100; window++)
+        lost = has_lease_lost(lost, 1, budget / 50, 50 * MS);
+    CHECK(!has_lease_loses(lost, budget));
+    for (int window = 0; window < 100; window++)
+        lost = has_lease_lost(lost, 1, budget / 25, 50 * MS);
+    CHECK(has_lease_loses(lost, budget));
+    lost = has_lease_lost(lost, 10, 0, 0);
+    CHECK(!has_lease_loses(lost, budget));
 }
 
 static void what_others_took_is_kept_and_no_more(void)
@@ -146,12 +186,18 @@ static struct has_lease_look seen_by(const struct world *w, unsigned i)
                                    .slice_ns = 8 * MS};
 }
 
+static struct has_lease_claim claim(const struct world *w, unsigned i)
+{
+    int64_t window = 50 * MS, end = (w->now / window + 1) * window;
+    return (struct has_lease_claim){w->waiting >> i & 1 ? w->waits_since[i] : 0,
+                                    has_lease_urgent_at((uint64_t)end, w->balance[i])};
+}
+
 static bool may_take(const struct world *w, unsigned i)
 {
-    int64_t mine = w->waiting >> i & 1 ? w->waits_since[i] : 0;
     for (unsigned j = 0; j < PODS; j++)
         if (w->waiting & w->conflicts[i] & 1u << j &&
-            has_lease_comes_first(w->waits_since[j], mine, !(w->running & w->conflicts[j]), w->now,
+            has_lease_comes_first(claim(w, j), claim(w, i), !(w->running & w->conflicts[j]), w->now,
                                   50 * MS))
             return false;
     return !(w->running & w->conflicts[i]);
@@ -213,4 +259,5 @@ MAIN(CASE(with_budget_only_those_who_run_are_waited_for),
      CASE(a_turn_ends_when_others_wait_and_it_was_long_enough), CASE(who_borrows_gives_way_at_once),
      CASE(a_lost_or_doubtful_lease_is_left), CASE(processes_of_a_pod_join_unless_it_is_giving_way),
      CASE(the_longest_waiter_comes_first_unless_it_could_not_run),
-     CASE(what_others_took_is_kept_and_no_more), CASE(nobody_meets_and_nobody_starves))
+     CASE(one_that_cannot_run_holds_up_who_is_less_urgent_once_it_is),
+     CASE(losses_to_others_fade_and_few_are_borne), CASE(what_others_took_is_kept_and_no_more), CASE(nobody_meets_and_nobody_starves))

@@ -20,7 +20,11 @@ SOURCES = (
     "case_lease_pod.c",
 )
 # Each with the sources of the library that it is linked with.
-PURE = {"case_arithmetic.c": ("estimate.c", "ledger.c"), "case_lease_rules.c": ()}
+PURE = {
+    "case_arithmetic.c": ("estimate.c", "ledger.c"),
+    "case_lease_rules.c": (),
+    "case_lease_fair.c": (),
+}
 
 
 def cases_of(source: str) -> list[str]:

@@ -90,6 +90,18 @@ def test_in_a_chain_of_overlapping_partitions_only_neighbours_take_turns(pods, b
     assert middle > 0.25 * 48 / SMS  # it needs both ends to be off at once
 
 
+def test_one_over_two_that_alternate_keeps_its_share(pods, begin):
+    """All time is promised, and it needs both of the others off at once."""
+    pods[0].set(quota=250, slot=A, conflicts=1 << B | 1 << C)
+    pods[1].set(quota=750, groups=HALF, slot=B, conflicts=1 << A)
+    pods[2].set(quota=750, groups=ALL_GROUPS & ~HALF, slot=C, conflicts=1 << A)
+    workers = [begin(pod) for pod in pods]
+    wide, *sides = shares(workers, "eager", MS)
+    whole = [side * SMS / sms for side, sms in zip(sides, (64, 68), strict=True)]
+    assert wide > (0.21 if is_calm() else 0.14)
+    assert min(whole) > (0.64 if is_calm() else 0.4)
+
+
 def test_idle_time_goes_to_a_pod_that_may_borrow_and_back_when_it_is_wanted(pods, begin):
     pods[0].set(quota=300, slot=A, conflicts=1 << B, flags=BURST)
     pods[1].set(quota=700, slot=B, conflicts=1 << A)
