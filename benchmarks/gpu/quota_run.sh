@@ -28,9 +28,9 @@ two-2)
     run 1 "area eager" "kill without" "memory" "borrowing graph=0.4" "MPS percentage" \
         "area graph=0.5" &
     ;;
-look) # two GPUs for two minutes
-    run 0 "two pods eager=0.17" &
-    run 1 "two pods graph=0.17" "resize latency" "live resize eager=0.05" "kill under" &
+look) # two GPUs for a minute: is the library at work, are the figures sound
+    run 0 "two pods eager=0.17" "live resize eager=0.02" &
+    run 1 "two pods graph=0.17" "live resize graph=0.02" "kill under" &
     ;;
 one-1) # what a call costs, what a neighbour feels
     run 0 "overhead eager" "victim eager=0.5" "resize latency" "overhead graph=0.5" \
