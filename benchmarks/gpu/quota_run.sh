@@ -29,8 +29,8 @@ two-2)
         "area graph=0.5" &
     ;;
 look) # two GPUs for a minute: is the library at work, are the figures sound
-    run 0 "two pods eager=0.17" "live resize eager=0.02" &
-    run 1 "two pods graph=0.17" "live resize graph=0.02" "kill under" &
+    run 0 "two pods eager=0.17" "live resize eager=0.03" &
+    run 1 "two pods graph=0.17" "live resize graph=0.03" "kill under" &
     ;;
 one-1) # what a call costs, what a neighbour feels
     run 0 "overhead eager" "victim eager=0.5" "resize latency" "overhead graph=0.5" \
