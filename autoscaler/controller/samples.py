@@ -163,6 +163,7 @@ def traffic(
         latency_ms=percentile(answers.buckets, slo.percentile),
         answered_rps=offered / windows[1],
         late_share=min(1.0, max(0.0, late)),
+        median_ms=percentile(answers.buckets, 50),
     )
 
 

@@ -195,6 +195,10 @@ class Ladder:
             return 0.0
         return self._key.drained_rps(sm, quota)
 
+    def alone_ms(self, sm: int, quota: int) -> float:
+        """Return what the latency model says of a request alone, its upper bound, milliseconds."""
+        return self._key.alone_ms(sm, quota)
+
     def cheapest(self, rps: float) -> Piece | None:
         """Return the cheapest piece that serves ``rps``; None when none does."""
         at = bisect_left(self._rates, rps)
@@ -209,6 +213,7 @@ class _Key:
     geometry: GpuGeometry
     batch: int
     slo: Slo
+    slowness: float  # factor on what the part predicts
 
     def drained_rps(self, sm: int, quota: int) -> float:
         """Return the requests per second that a piece works off in an unbroken stream."""
@@ -217,12 +222,15 @@ class _Key:
 
     def rps(self, sm: int, quota: int, chance: float, pool: int) -> float:
         sm, quota = self._in_force(sm, quota)
-        service_ms = self._upper_ms(sm, quota)
+        service_ms = self._upper_ms(sm, quota) * self.slowness
         if service_ms >= self.slo.latency_ms:
             return 0.0
-        drain_ms = self._upper_ms(sm, 100) * 100.0 / quota
+        drain_ms = self._upper_ms(sm, 100) * self.slowness * 100.0 / quota
         share = utilisation(self.slo.latency_ms - service_ms, drain_ms, chance, pool)
         return share * 1000.0 / drain_ms
+
+    def alone_ms(self, sm: int, quota: int) -> float:
+        return self._upper_ms(*self._in_force(sm, quota))
 
     def _in_force(self, sm: int, quota: int) -> tuple[int, int]:
         """Return the SMs and per cent of the time that a piece of such a size really means."""
@@ -274,10 +282,11 @@ def ladder(
     settings: PolicySettings,
     latency: LatencyModel,
     pool: int = 1,
+    slowness: float = 1.0,
 ) -> Ladder:
     """Return the pieces a service may hold when ``pool`` replicas share its load.
 
-    Answers are remembered by the identity of the settings and of the latency model's part, which
+    Predicted latencies are multiplied by ``slowness``, of which there are few. Answers are remembered by the identity of the settings and of the latency model's part, which
     never change.
     """
     pool = max(1, min(pool, POOL_LIMIT))
@@ -285,13 +294,13 @@ def ladder(
     part = latency.part(service.served_model, geometry.product)
     key = (
         id(settings), id(part), service.batch, slo.latency_ms, slo.percentile, geometry.sm_count,
-        geometry.sm_group_size, geometry.partitions, bounds, pool,
+        geometry.sm_group_size, geometry.partitions, bounds, pool, slowness,
     )  # fmt: skip
     known = _ladders.get(key)
     if known is None:
         if len(_ladders) >= _LADDERS_KEPT:
             _ladders.clear()
-        asked = _Key(part, geometry, service.batch, slo)
+        asked = _Key(part, geometry, service.batch, slo, slowness)
         book = Ladder(asked, geometry, bounds, settings, pool)
         known = _ladders[key] = settings, part, book
     return known[2]

@@ -14,17 +14,17 @@ from kserve_has.gpu import GpuGeometry
 from kserve_has.latency import LatencyModel
 
 from . import demand as traffic
-from .desk import Desk, View, served_rps, sort_replicas
+from . import slowness
+from .desk import Desk, View, alone_ms, served_rps, sort_replicas
+from .handover import towards_one
 from .horizontal import rescale
 from .ledger import Owner, open_books
-from .observation import Observation, ReplicaPhase, Service
+from .observation import Observation, Replica, ReplicaPhase, Service
 from .placement import place_gated
 from .plan import Action, Hold, Place, Plan, Reason, Resize, SetScale
 from .pool import remember, working
 from .state import Decision, Drain, Memory, State
 from .vertical import resize
-
-_LATENCY_WINDOW_S = 12.0  # observed latencies cover ten seconds and reach us later
 
 
 def decide(
@@ -48,6 +48,8 @@ def _look(desk: Desk, service: Service, state: State) -> View:
     """Return what follows from one service's facts before anything is decided."""
     memory = state.services.get(service.name, Memory())
     view = View(service, memory, _geometry(desk, service))
+    if memory.slow.factor != 1.0:
+        desk.set_slowness(service.name, memory.slow.factor)
     sort_replicas(view, desk.rooms.gpus, _on_the_way(desk, service, state))
     view.memory = memory = _notice_starts(view, memory)
     if view.geometry is None or not traffic.is_known(service.traffic, desk.settings):
@@ -95,22 +97,59 @@ def _notice_starts(view: View, memory: Memory) -> Memory:
 
 
 def _learn(desk: Desk, view: View) -> None:
-    """Correct the demand once a second by what the objective suffered."""
+    """Correct demand or predictions once a second by what the objective suffered."""
     memory, demand = view.memory, view.demand
     if demand is None or desk.now_s - memory.learnt_at_s < 1.0:
         return
-    held = served_rps(desk, view, view.serving, max(1, len(working(desk, view))))
+    active = working(desk, view)
+    held = served_rps(desk, view, view.serving, max(1, len(active)))
     short_at_s = desk.now_s if held < demand.rps else memory.short_at_s
+    short = desk.now_s - short_at_s < slowness.LATENCY_WINDOW_S
+    smallest = min((r.allocation.area for r in active if r.allocation is not None), default=0)
+    grown_at_s = desk.now_s if smallest > memory.smallest else memory.grown_at_s
+    late = None if short else _late_look(desk, view, active, grown_at_s)
     feedback = traffic.learn(
         view.service.traffic,
         view.service.slo.allowed_violation_rate,
         memory.feedback,
-        desk.now_s - short_at_s < _LATENCY_WINDOW_S,
+        short or (late is not None and desk.now_s >= memory.slow.barred_until_s),
         desk.now_s - memory.learnt_at_s,
         desk.settings,
         bursts=view.service.bursts,
     )
-    view.memory = replace(memory, feedback=feedback, learnt_at_s=desk.now_s, short_at_s=short_at_s)
+    slow = memory.slow
+    if late is not None or slow is not slowness.TRUST:
+        slow = slowness.learn(slow, late, view.service.slo, desk.now_s, desk.settings)
+    if slow.factor != memory.slow.factor:
+        desk.set_slowness(view.service.name, slow.factor)
+        after = served_rps(desk, view, view.serving, max(1, len(active)))
+        feedback = towards_one(feedback, after / held) if held > 0 else feedback
+    view.memory = replace(
+        memory,
+        feedback=feedback,
+        learnt_at_s=desk.now_s,
+        short_at_s=short_at_s,
+        slow=slow,
+        smallest=smallest,
+        grown_at_s=grown_at_s,
+    )
+
+
+def _late_look(
+    desk: Desk, view: View, active: list[Replica], grown_at_s: float
+) -> slowness.Look | None:
+    """Return a look at the pieces at work if they, and no queue, have broken the objective."""
+    traffic, slo = view.service.traffic, view.service.slo
+    if not active or not slowness.is_suspect(traffic, slo):
+        return None
+    # Late answers of pieces that are no more prove nothing of those that are.
+    if desk.now_s - max(view.memory.slow.set_s, grown_at_s) < slowness.LATENCY_WINDOW_S:
+        return None
+    if not all(replica.in_force for replica in active):
+        return None
+    slowest_ms = max(alone_ms(desk, view, replica) for replica in active)
+    look = slowness.Look(traffic, slo, len(active), slowest_ms)
+    return look if slowness.is_slow(look, view.memory.slow, desk.settings) else None
 
 
 def _steer(desk: Desk, view: View) -> None:
@@ -121,6 +160,8 @@ def _steer(desk: Desk, view: View) -> None:
         return
     if view.demand is None:
         view.hold(Reason.NO_DATA, sample_age_s=view.service.traffic.sample_age_s)
+    if view.memory.slow.barred_until_s > desk.now_s and view.memory.slow.late_since_s is not None:
+        view.hold(Reason.TOO_SLOW, late_share=view.service.traffic.late_share)
     resize(desk, view)
     place_gated(desk, view)
     rescale(desk, view)
@@ -150,7 +191,13 @@ def _ordered(views: list[View]) -> list[Action]:
 
 
 # What is withheld against somebody's need is told even beside actions, the gravest first.
-_TELLING = {Reason.NO_ROOM: 4, Reason.AT_BOUND: 3, Reason.GPU_FULL: 2, Reason.NO_DATA: 1}
+_TELLING = {
+    Reason.NO_ROOM: 5,
+    Reason.AT_BOUND: 4,
+    Reason.GPU_FULL: 3,
+    Reason.TOO_SLOW: 2,
+    Reason.NO_DATA: 1,
+}
 
 
 def _draining(

@@ -29,6 +29,7 @@ class Desk:
         latency: the latency model.
         rooms: books by GPU UUID; every action planned is charged at once.
         priorities: of the services, by name.
+        slowness: factor on predicted latencies, by service, where it is not 1.
         claims: highest priority that claimed more than is free on a GPU, by its UUID.
     """
 
@@ -37,6 +38,7 @@ class Desk:
     latency: LatencyModel
     rooms: Rooms
     priorities: Mapping[str, int] = field(default_factory=dict)
+    slowness: dict[str, float] = field(default_factory=dict)
     claims: dict[str, int] = field(default_factory=dict)
     _books: dict[tuple[str, str, bool, int], Ladder] = field(default_factory=dict)
 
@@ -50,9 +52,15 @@ class Desk:
         key = (service.name, geometry.product, geometry.partitions, pool)
         book = self._books.get(key)
         if book is None:
-            book = ladder(service, geometry, self.settings, self.latency, pool)
+            slowness = self.slowness.get(service.name, 1.0)
+            book = ladder(service, geometry, self.settings, self.latency, pool, slowness)
             self._books[key] = book
         return book
+
+    def set_slowness(self, service: str, factor: float) -> None:
+        """Have a service's predicted latencies multiplied by another factor from now on."""
+        self.slowness[service] = factor
+        self._books = {key: book for key, book in self._books.items() if key[0] != service}
 
     def work_rps(self, service: Service, piece: Allocation) -> float:
         """Return the requests per second that a piece works off; 0 when it is no use."""
@@ -133,6 +141,14 @@ def served_rps(desk: Desk, view: View, replicas: Iterable[Replica], pool: int) -
             book = desk.ladder(view.service, geometry, pool)
             total += book.rps_of(allocation.sm_partition, allocation.quota_percent)
     return total
+
+
+def alone_ms(desk: Desk, view: View, replica: Replica) -> float:
+    """Return what the latency model says of a request alone on a placed replica's piece, ms."""
+    piece = replica.allocation
+    assert piece is not None  # placed replicas hold one
+    book = desk.ladder(view.service, desk.rooms[piece.gpu_uuid].gpu.geometry, 1)
+    return book.alone_ms(piece.sm_partition, piece.quota_percent)
 
 
 def memory_area(view: View) -> float:

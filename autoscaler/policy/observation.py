@@ -52,6 +52,7 @@ class Traffic:
             None without answers.
         answered_rps: answers per second over the same ten seconds.
         late_share: share of those that missed the bound or failed, 0..1.
+        median_ms: what half of the same answers took at most, None without answers.
 
     """
 
@@ -61,6 +62,7 @@ class Traffic:
     latency_ms: float | None = None
     answered_rps: float = 0.0
     late_share: float = 0.0
+    median_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     NO_ROOM = "NoRoom"
     UNKNOWN_MODEL = "UnknownModel"
     AT_BOUND = "AtBound"
+    TOO_SLOW = "TooSlow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from kserve_has.allocation import Allocation
 
 from .plan import Plan
+from .slowness import TRUST, Slowness
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Memory:
         starting: replicas seen on their way up, so that their readiness is noticed once.
         rates: figures of the newest sample.
         surges: (minute, highest factor by which the rate rose within a cold start), last hour.
+        slow: what was learnt of single requests that are late.
+        smallest: least area at work, SM x per cent.
+        grown_at_s: when that last rose.
     """
 
     feedback: float = 1.0
@@ -62,6 +66,9 @@ class Memory:
     starting: frozenset[str] = frozenset()
     rates: Rates | None = None
     surges: tuple[tuple[int, float], ...] = ()
+    slow: Slowness = TRUST
+    smallest: int = 0
+    grown_at_s: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything remembered; losing it on a restart only delays shrinking.
+    """Everything remembered; losing it on a restart only delays what it was learnt for.
 
     Attributes:
         services: by service name.

@@ -10,7 +10,7 @@ from .capacity import Piece
 from .desk import Desk, View, as_allocation, price, served_rps
 from .observation import Replica
 from .plan import Because, Reason, Resize
-from .pool import cheapest_split, working
+from .pool import cheapest_split, is_parked, working
 from .state import changed
 from .yielding import claim, give_way
 
@@ -31,6 +31,8 @@ def resize(desk: Desk, view: View) -> None:
     elif held < target:
         view.memory = changed(view.memory, shrink_since_s=None)
         _enlarge(desk, view, active, target, numbers)
+    elif _park_slow(desk, view, active, numbers):
+        view.memory = changed(view.memory, shrink_since_s=None)
     elif _could_shrink(desk, view, target):
         _shrink_in_time(desk, view, target, numbers)
     else:
@@ -79,7 +81,11 @@ def grow(
         piece = _piece_for(desk, view, replica, current, remaining / left, len(replicas))
         rps = _rps(desk, view, current, len(replicas))
         if piece is not None and piece.rps > rps:
-            _apply(desk, view, replica, piece, Because(reason, numbers))
+            because = Because(reason, numbers)
+            if rps <= 0.0 and view.memory.slow.factor > 1.0 and not is_parked(desk, view, replica):
+                slowness = {"slowness": view.memory.slow.factor}
+                because = Because(Reason.TOO_SLOW, numbers | slowness)
+            _apply(desk, view, replica, piece, because)
             rps = piece.rps
         remaining -= rps
         total += rps
@@ -146,13 +152,35 @@ def _park(desk: Desk, view: View) -> None:
         view.hold(Reason.PARKED, **numbers)
 
 
-def _park_one(desk: Desk, view: View, replica: Replica, numbers: dict[str, float]) -> None:
+def _park_slow(desk: Desk, view: View, active: list[Replica], numbers: dict[str, float]) -> bool:
+    """Park those on whose pieces even a lone request is late; the others serve the demand.
+
+    Returns whether any was.
+    """
+    if len(active) == 1:
+        return False
+    slow = [r for r in active if r.allocation and _rps(desk, view, r.allocation, 1) <= 0.0]
+    if not slow or not all(replica.in_force for replica in active if replica not in slow):
+        return False
+    before = len(view.actions)
+    for replica in slow:
+        _park_one(desk, view, replica, numbers, Reason.TOO_SLOW)
+    return len(view.actions) > before
+
+
+def _park_one(
+    desk: Desk,
+    view: View,
+    replica: Replica,
+    numbers: dict[str, float],
+    reason: Reason = Reason.PARKED,
+) -> None:
     current = replica.allocation
     assert current is not None  # serving replicas hold a piece
     geometry = desk.rooms[current.gpu_uuid].gpu.geometry
     piece = desk.ladder(view.service, geometry, 1).smallest
     if piece is not None and piece.area < current.area:
-        _apply(desk, view, replica, piece, Because(Reason.PARKED, numbers))
+        _apply(desk, view, replica, piece, Because(reason, numbers))
 
 
 def _could_shrink(desk: Desk, view: View, target: float) -> bool:

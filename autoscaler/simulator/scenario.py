@@ -83,6 +83,7 @@ class Second:
         answered, late, failed: requests.
         in_flight: at its end.
         latency_ms: at the objective's percentile over the last ten seconds, None without answers.
+        median_ms: of the same answers.
     """
 
     at_s: float
@@ -94,6 +95,7 @@ class Second:
     failed: int
     in_flight: int
     latency_ms: float | None
+    median_ms: float | None = None
 
 
 Signals = Mapping[str, list[Second]]  # by service, oldest first

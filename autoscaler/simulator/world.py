@@ -274,7 +274,7 @@ class World:
                 lane.late - late,
                 lane.failed - failed,
                 lane.in_flight,
-                _recent_latency(deployment),
+                *_recent_latencies(deployment),
             )
         )
         if len(deployment.seconds) > 700:
@@ -334,16 +334,17 @@ class World:
             newest.latency_ms,
             answered / len(recent),
             bad / whole if whole else 0.0,
+            newest.median_ms,
         )
 
 
-def _recent_latency(deployment: Deployment) -> float | None:
-    """Return the latency at the objective's percentile over about the last ten seconds, ms."""
+def _recent_latencies(deployment: Deployment) -> tuple[float | None, float | None]:
+    """Return the objective's percentile and the median over about the last ten seconds, ms."""
     count = sum(second.answered for second in deployment.seconds[-9:])
     latencies = deployment.lane.latencies
     count += len(latencies) - deployment.scraped[5]
     if not count:
-        return None
+        return None, None
     recent = sorted(latencies[-count:])
     index = min(len(recent) - 1, int(deployment.load.slo.percentile / 100.0 * len(recent)))
-    return recent[index] * 1000.0
+    return recent[index] * 1000.0, recent[len(recent) // 2] * 1000.0

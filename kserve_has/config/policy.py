@@ -185,6 +185,29 @@ class PolicySettings:
         why="While the objective is missed with the demanded capacity in force, the demand rises "
         "by up to 2 % a second: slower than vertical scaling, so no oscillation.",
     )
+    slow_limit: float = setting(
+        1.5,
+        low=1.0,
+        high=3.0,
+        why="Single requests may take half as long again as predicted before somebody should look "
+        "at the profile; 1 trusts the predictions whatever is observed.",
+    )
+    slow_after_s: float = setting(
+        4.0,
+        unit="s",
+        low=0,
+        high=600,
+        why="Figures of ten seconds must say in four seconds more that single requests are too "
+        "slow: one odd sample moves nothing.",
+    )
+    slow_retry_s: float = setting(
+        900.0,
+        unit="s",
+        low=60,
+        high=86400,
+        why="Where larger pieces brought nothing the time is spent elsewhere; they are tried for a "
+        "minute in a quarter of an hour, which costs about 3 %.",
+    )
     quota_step: int = setting(
         10,
         unit="%",

@@ -24,11 +24,14 @@ TICK_S = 0.5
 
 
 class Story:
-    """A pool, its services, and the rate of each as a function of time."""
+    """A pool, its services, and the rate of each as a function of time.
 
-    def __init__(self, services, rates, pool, seconds, ill=None):
+    ``slower`` is what requests alone really take, as a multiple of what is predicted.
+    """
+
+    def __init__(self, services, rates, pool, seconds, ill=None, slower=None):
         self.services, self.rates, self.pool = services, rates, pool
-        self.seconds, self.ill = seconds, ill
+        self.seconds, self.ill, self.slower = seconds, ill, slower
 
     def told(self):
         lines = [self._who(s) for s in self.services]
@@ -58,12 +61,24 @@ class Story:
             seconds = range(whole - 49, whole + 1)
             arrivals = tuple((age + whole - t, float(rate(t))) for t in seconds)
             recent = sum(rps for _, rps in arrivals[-10:]) / 10
-            services.append(replace(own, traffic=Traffic(age, arrivals, 0.0, None, recent, 0.0)))
+            latency_ms = self._latency_ms(own)
+            late = float(latency_ms is not None and latency_ms > own.slo.latency_ms)
+            told = Traffic(age, arrivals, 0.0, latency_ms, recent, late, latency_ms)
+            services.append(replace(own, traffic=told))
         pool = tuple(
             replace(g, healthy=not (self.ill and g.uuid == self.ill[0] and now >= self.ill[1]))
             for g in seen.gpus
         )
         return Observation(now, tuple(services), pool)
+
+    def _latency_ms(self, own):
+        held = [r.allocation for r in own.replicas if r.allocation is not None]
+        if self.slower is None or not held:
+            return None
+        sizes = [(piece.sm_partition, piece.quota_percent) for piece in held]
+        product = self.pool[0].geometry.product
+        predicted = (TABLE.predict(own.served_model, product, own.batch, *size) for size in sizes)
+        return self.slower * max(latency.upper_ms for latency in predicted)
 
     @staticmethod
     def _who(own):
@@ -136,6 +151,13 @@ STORIES = {
         {"shop/gold": pulse(5, 140, 30, 90), "shop/tin": step(20, 110, 10)},
         (gpu("GPU-0", SMALL),),
         160,
+    ),
+    "slow": Story(
+        (service("shop/web", [replica("a", piece(0b11, 100))], slo=Slo(6.0, 95), max_replicas=1),),
+        {"shop/web": lambda t: 3},
+        gpus(1),
+        1200,
+        slower=1.25,
     ),
     "ill-gpu": Story((one(),), {"shop/web": lambda t: 30}, gpus(2), 40, ill=("GPU-0", 10.0)),
 }

@@ -109,6 +109,7 @@ def test_late_and_failed_requests_both_miss_the_objective():
     seen = traffic([counted(0, 10)], answers, Slo(20.0, 95), 101.5, (60, 10))
     assert seen.late_share == pytest.approx((10 + 5) / 105)
     assert seen.answered_rps == pytest.approx(10.5)
+    assert (seen.median_ms, seen.latency_ms) == (10.0, 30.0)
     assert (seen.in_flight, seen.sample_age_s) == (7.0, 0.5)
 
 

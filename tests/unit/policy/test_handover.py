@@ -5,10 +5,11 @@ import pytest
 from autoscaler.policy import capacity, handover
 from autoscaler.policy.decide import decide
 from autoscaler.policy.handover import handed_over
+from autoscaler.policy.slowness import Look, Slowness
 from autoscaler.policy.state import Memory, State
 from kserve_has.latency.table import load_table
 
-from .worlds import SETTINGS, TABLE, piece, replica, service, world
+from .worlds import SETTINGS, TABLE, piece, replica, service, steady, world
 
 FASTER, SLOWER = load_table(), load_table()
 FASTER.margin, SLOWER.margin = TABLE.margin / 1.1, TABLE.margin * 1.1
@@ -50,6 +51,50 @@ def test_without_pieces_or_knowledge_nothing_moves():
     bare = service(replicas=[replica("a")])
     state = State({bare.name: Memory(feedback=0.8)})
     assert handed_over(state, world([bare]), SETTINGS, TABLE, FASTER) == state
+
+
+def memory_after(memory, latest, **fields):
+    own = service(replicas=[replica("a", piece(0b11, 100))], **fields)
+    state = State({own.name: memory})
+    return handed_over(state, world([own]), SETTINGS, TABLE, latest).services[own.name]
+
+
+def test_predictions_that_rose_are_no_longer_multiplied():
+    first = Look(steady(5.0), service().slo, 1, 5.0)
+    slow = Memory(slow=Slowness(1.2, 7.0, None, first))
+    assert memory_after(slow, SLOWER).slow == replace(slow.slow, factor=1.1)
+    assert memory_after(slow, FASTER) == slow
+    known = Memory(slow=Slowness(1.1, 7.0, None, first))
+    assert memory_after(known, SLOWER).slow == Slowness(1.0, 7.0)
+
+
+def test_one_that_takes_the_place_of_the_other_leaves_the_demand_alone():
+    """The model says what the factor had said: the capacity is what it was."""
+    slow = Memory(feedback=1.4, slow=Slowness(1.1))
+    assert memory_after(slow, SLOWER) == replace(slow, slow=Slowness(1.0))
+    assert memory_after(Memory(feedback=1.4), SLOWER).feedback < 1.4
+
+
+def test_the_factor_goes_by_the_piece_whose_prediction_rose_least():
+    held = [replica("a", piece(0b11, 100)), replica("b", piece(0b111100, 100))]
+
+    class Uneven:
+        """Slower on the smaller piece only."""
+
+        def knows(self, *asked):
+            return TABLE.knows(*asked)
+
+        def part(self, *_):
+            return self
+
+        def predict(self, batch, sm, quota):
+            found = TABLE.predict("resnet50", "NVIDIA H200", batch, sm, quota)
+            return replace(found, upper_ms=found.upper_ms * (1.2 if sm == 16 else 1.0))
+
+    own = service(replicas=held)
+    state = State({own.name: Memory(slow=Slowness(1.2))})
+    after = handed_over(state, world([own]), SETTINGS, TABLE, Uneven())
+    assert after.services[own.name].slow.factor == 1.2
 
 
 def test_all_else_is_kept():

@@ -39,13 +39,16 @@ def replica(name="a", allocation=None, phase=None, in_force=True, age_s=100.0):
     return Replica(name, phase, allocation, in_force and allocation is not None, age_s)
 
 
-def traffic(rates=(), *, age_s=0.5, in_flight=0.0, late=0.0, answered=None):
+def traffic(
+    rates=(), *, age_s=0.5, in_flight=0.0, late=0.0, answered=None, latency_ms=None, median_ms=None
+):
     """Return traffic whose per-second rates, oldest first, end ``age_s`` ago."""
     count = len(rates)
     arrivals = tuple((age_s + count - 1 - i, float(rate)) for i, rate in enumerate(rates))
     if answered is None:
         answered = sum(rates[-10:]) / len(rates[-10:]) if rates else 0.0
-    return Traffic(age_s, arrivals, in_flight, None, answered, late)
+    median_ms = latency_ms if median_ms is None else median_ms
+    return Traffic(age_s, arrivals, in_flight, latency_ms, answered, late, median_ms)
 
 
 def steady(rps, seconds=50, **more):
