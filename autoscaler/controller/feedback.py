@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -10,7 +11,7 @@ from kserve_has.latency import LatencyModel
 from kserve_has.rapp.online import Learner
 from kserve_has.rapp.profiled import ProfiledLatency
 
-from ..observations import Mark, Owner, look
+from ..observations import Mark, Owner, Seen, look
 from .meters import OBSERVED, counters_query, meters_of, observed_before
 from .observation_metrics import ObservationMetrics
 from .observe import World
@@ -86,10 +87,22 @@ class Feedback:
                 return  # the term ended meanwhile; the next one has its own tries
             learner.recall(observed_before(rows))
             self._past_tries = _PAST_TRIES
-        meters = meters_of(await self._counters.rows(counters_query()), world, now)
+        rows = await self._counters.rows(counters_query())
+        # A thousand services take fifty milliseconds, for which no tick should have to wait.
+        seen = await asyncio.to_thread(_seen, self._marks, rows, world, now, self._settings)
         if learner is not self._learner:
             return  # the term ended meanwhile
-        seen = look(self._marks, world.observation, meters, self._settings)
         self._marks = seen.marks
         learner.put(seen.observed)
         self._metrics.looked(seen, learner)
+
+
+def _seen(
+    marks: Mapping[Owner, Mark],
+    rows: list[Mapping[str, Any]],
+    world: World,
+    now: float,
+    settings: ControllerSettings,
+) -> Seen:
+    """Return what the rows of the counters bring; touches nothing that anybody changes."""
+    return look(marks, world.observation, meters_of(rows, world, now), settings)
