@@ -21,6 +21,7 @@ from .policy.observation import Observation, ReplicaPhase, Service
 Owner = tuple[str, str]  # (service, replica)
 
 _ERRORS: Final = 0.01  # share of failed requests beyond which the rest are no usual ones
+_REFUSED: Final = 0.1  # of 4xx; if these did use the GPU after all, the error is no larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,12 @@ class Meter:
         at_s: the instant, seconds of any clock.
         epoch: of the allocation it was last given.
         sources: who counted; a gateway that comes or goes changes the sum.
-        answered: requests answered without an error of the server.
+        answered: requests answered without an error of the server, 4xx among them.
         failed: requests that ended otherwise.
         gpu_s: metered GPU time.
         by_source: requests answered, by each of the sources; a sum hides that one began anew.
+        refused: requests of the whole service answered with 4xx.
+        of_service: requests answered by all its replicas that the gateways know.
         borrowing: whether it may use time that others leave.
 
     """
@@ -47,6 +50,8 @@ class Meter:
     gpu_s: float
     borrowing: bool = False
     by_source: tuple[float, ...] = ()
+    refused: float = 0.0
+    of_service: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ def look(
                 kept[owner] = _next_mark(mark, meter, verdict)
                 if verdict is Verdict.TAKEN and mark is not None:
                     spent_s = meter.gpu_s - mark.meter.gpu_s
-                    each_ms = 1000.0 * spent_s / (meter.answered - mark.meter.answered)
+                    each_ms = 1000.0 * spent_s / _worked(mark.meter, meter)
                     place = (service.served_model, geometry.product, service.batch)
                     observed.append(Observed(*place, piece.sm_partition, each_ms))
             verdicts[verdict] += 1
@@ -149,22 +154,36 @@ def _compare(mark: Mark | None, now: Meter, settings: ControllerSettings) -> Ver
         return Verdict.SETTLING
     then = mark.meter
     answered, failed = now.answered - then.answered, now.failed - then.failed
+    worked = _worked(then, now)
     spent_s = now.gpu_s - then.gpu_s
     same = (then.epoch, then.sources) == (now.epoch, now.sources)
     if not same or not mark.settled or _began_anew(mark.latest, now):
         return Verdict.SETTLING
-    if failed > _ERRORS * (answered + failed):
+    if failed > _ERRORS * (answered + failed) or worked < (1.0 - _REFUSED) * answered:
         return Verdict.ERRORS
-    if answered < settings.observe_requests or spent_s <= 0:
+    if worked < settings.observe_requests or spent_s <= 0:
         over = now.at_s - then.at_s >= settings.observe_longest_s
         return Verdict.FEW if over else Verdict.WAITING
     return Verdict.TAKEN
 
 
+def _worked(then: Meter, now: Meter) -> float:
+    """Return the requests answered that were not refused for what the client had asked.
+
+    A model server answers 4xx without its GPU. They are known of the whole service, and come to
+    its replicas as all requests do; where its sum is not known, every answer may be one.
+    """
+    answered, refused = now.answered - then.answered, now.refused - then.refused
+    if refused <= 0.0:
+        return answered
+    of_service = now.of_service - then.of_service
+    return answered * max(0.0, 1.0 - refused / of_service) if of_service > 0.0 else 0.0
+
+
 def _began_anew(then: Meter, now: Meter) -> bool:
     """Return whether any counter fell: a gateway or a sidecar was restarted."""
-    before = (then.answered, then.failed, then.gpu_s, *then.by_source)
-    after = (now.answered, now.failed, now.gpu_s, *now.by_source)
+    before = (then.answered, then.failed, then.gpu_s, then.refused, *then.by_source)
+    after = (now.answered, now.failed, now.gpu_s, now.refused, *now.by_source)
     return any(new < old for old, new in zip(before, after, strict=True))
 
 

@@ -84,6 +84,10 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
                 count.begun += value
             else:
                 count.active += value
+    of_service: dict[str, float] = {}
+    for (cluster, _), count in counted.items():
+        known = of_service.get(cluster, 0.0)
+        of_service[cluster] = known + sum(count.answered.values())
     found = {}
     for service, pod in _pods(world):
         metadata = pod["metadata"]
@@ -99,10 +103,12 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
             epoch_of(notes),
             sources,
             sum(by_source),
-            count_of.failed() + refused.get(service, 0.0),
+            count_of.failed(),
             spent_s,
             notes.get(contract.BURST) == "true",
             by_source,
+            refused.get(service, 0.0),
+            of_service[service],
         )
     return found
 

@@ -101,13 +101,18 @@ def test_requests_of_all_gateways_count_and_other_replicas_do_not(world):
     assert (meter.gpu_s, meter.answered) == (pytest.approx(0.3 * 98), pytest.approx(60 * 98))
 
 
-def test_failures_of_the_replica_and_refusals_of_its_service_count_against_it(world):
+def test_failures_are_the_replica_s_own_and_refusals_its_service_s(world):
     more = [
         endpoint(BEGUN, 11.0, instance="e2"),
         endpoint(ANSWERED, 10.0, instance="e2"),
         series(STATUS, 2.0, envoy_cluster_name=SERVICE, envoy_response_code_class="4"),
     ]
-    assert meters_of([*rows(), *more], world(), 100.0)[POD].failed == pytest.approx(3 * 98)
+    meter = meters_of(
+        [*rows(), *more, endpoint(ANSWERED, 30.0, address="10.0.0.8")], world(), 100.0
+    )
+    assert meter[POD].failed == pytest.approx(1 * 98)
+    assert meter[POD].refused == pytest.approx(2 * 98)
+    assert meter[POD].of_service == pytest.approx(90 * 98)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,46 @@ def test_errors_did_other_work_than_answers():
     assert found.marks[OWNER].meter == failing
 
 
+def test_requests_that_a_bad_client_had_refused_used_no_gpu_time():
+    """Of 500 answers 10 % came without the GPU: 2 s are of 450 requests."""
+    refused = replace(LATER, refused=60.0, of_service=600.0)
+    (one,) = observed(*settled(START), refused).observed
+    assert one.gpu_ms == pytest.approx(2000.0 / 450)
+    elsewhere = replace(LATER, refused=60.0, of_service=6000.0)
+    (one,) = observed(*settled(START), elsewhere).observed
+    assert one.gpu_ms == pytest.approx(2000.0 / 495)
+
+
+@pytest.mark.parametrize(
+    ("refused", "of_service"),
+    [
+        pytest.param(61.0, 600.0, id="more than a tenth"),
+        pytest.param(900.0, 600.0, id="more than all"),
+        pytest.param(1.0, 0.0, id="of an unknown number"),
+        pytest.param(1.0, -500.0, id="while a replica left"),
+    ],
+)
+def test_many_refused_requests_tell_nothing_of_the_others(refused, of_service):
+    begin = replace(START, of_service=1000.0)
+    end = replace(LATER, refused=refused, of_service=1000.0 + of_service)
+    assert observed(*settled(begin), end).verdicts == {Verdict.ERRORS: 1}
+
+
+def test_a_replica_that_left_matters_only_where_some_were_refused():
+    begin = replace(START, of_service=1000.0)
+    assert observed(*settled(begin), LATER).verdicts == {Verdict.TAKEN: 1}
+
+
+def test_only_requests_that_worked_make_an_interval_long_enough():
+    few = replace(LATER, answered=1105.0, refused=8.0, of_service=105.0)
+    assert observed(*settled(START), few).verdicts == {Verdict.WAITING: 1}
+
+
+def test_refusals_counted_anew_are_a_gateway_that_was_restarted():
+    begin = replace(START, refused=5.0)
+    assert observed(*settled(begin), LATER).verdicts == {Verdict.SETTLING: 1}
+
+
 @pytest.mark.parametrize(
     ("fields", "verdict"),
     [

@@ -138,6 +138,14 @@ def test_a_slow_piece_beside_one_that_serves_all_is_parked():
     assert [] == resizes(told(own)[0])  # as long as the predictions are trusted
 
 
+def test_growth_for_demand_says_so_whatever_the_predictions_are_multiplied_by():
+    slow = memory(slow=Slowness(1.25, 900.0, None, FIRST))
+    parked = piece(0b1, 10)
+    for held in ((piece(0b111, 100),), (parked,)):
+        own = slow_service(*held, traffic=steady(100.0))
+        assert {Reason.DEMAND_ROSE} == {a.because.reason for a in resizes(told(own, slow)[0])}
+
+
 def test_it_is_not_parked_before_the_others_are_in_force():
     slow = Slowness(1.25, 900.0, None, FIRST)
     own = slow_service(piece(0b11, 100), piece(0b111111100, 100), traffic=steady(3.0))
