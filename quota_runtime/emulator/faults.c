@@ -2,8 +2,9 @@
  *
  * HAS_EMULATOR_FAULT is a comma-separated list: alloc_after=N, launch_after=N, green_after=N,
  * stream_after=N and instantiate_after=N make every call of that kind beyond the first N fail;
- * query_delay_us=N makes event and stream queries slow, green_delay_us=N the making of green contexts
- * and green_stream_delay_us=N that of streams on them; graph_sms=N refuses launches of graphs with
+ * query_delay_us=N makes event and stream queries slow, green_delay_us=N the making of green contexts,
+ * green_stream_delay_us=N that of streams on them and graph_launch_delay_us=N what comes before a
+ * graph's launch; graph_sms=N refuses launches of graphs with
  * kernels on fewer SMs, as if their clusters did not fit; graphs=N and greens=N allow so many
  * executable graphs and green contexts at a time. It is read once.
  */
@@ -40,6 +41,7 @@ static void read_faults(void)
         [SLOW_QUERY] = "query_delay_us=",
         [SLOW_GREEN] = "green_delay_us=",
         [SLOW_GREEN_STREAM] = "green_stream_delay_us=",
+        [SLOW_GRAPH_LAUNCH] = "graph_launch_delay_us=",
     };
     for (int kind = 0; kind < FAULT_KINDS; kind++)
         limits[kind] = number_of(keys[kind], NO_LIMIT);

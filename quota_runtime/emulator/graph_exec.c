@@ -187,6 +187,7 @@ CUresult cuGraphLaunch(CUgraphExec exec, CUstream handle)
 {
     CUstream stream;
     CUresult result = exec_is(exec) ? stream_resolve(handle, &stream) : CUDA_ERROR_INVALID_VALUE;
+    fault_slow(SLOW_GRAPH_LAUNCH);
     if (result == CUDA_SUCCESS && fault_due(FAULT_LAUNCH))
         result = CUDA_ERROR_LAUNCH_FAILED;
     if (result == CUDA_SUCCESS && !all_fit(exec))

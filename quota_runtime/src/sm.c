@@ -1,6 +1,7 @@
 #include "sm.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "budget.h"
 #include "capture.h"
@@ -11,7 +12,8 @@
 #include "real.h"
 #include "start.h"
 
-#define PATIENCE 20000 /* tries while another thread moves the lane: some microseconds each */
+#define SPINS 1000
+#define PATIENCE 1000000 /* yields: who moves the lane may have lost its processor, or wait for the driver */
 
 #define SOON_NS 20000000u
 
@@ -217,11 +219,22 @@ static void move_if_alone(struct has_lane *lane, int partition)
     atomic_fetch_sub_explicit(&lane->users, HAS_MOVING, memory_order_release);
 }
 
+/* On the old stream a call would come before what the new one waits for, or after it. */
+static __attribute__((noinline)) void wait_until_moved(struct has_lane *lane)
+{
+    for (int i = 0; i < PATIENCE; i++) {
+        if (atomic_load_explicit(&lane->users, memory_order_acquire) < HAS_MOVING)
+            return;
+        if (i > SPINS)
+            sched_yield();
+    }
+}
+
 CUstream has_sm_stay(struct has_lane *lane, CUstream stream)
 {
     int users = atomic_fetch_add_explicit(&lane->users, 1, memory_order_acquire);
-    for (int i = 0; users >= HAS_MOVING && i < PATIENCE; i++)
-        users = atomic_load_explicit(&lane->users, memory_order_acquire);
+    if (__builtin_expect(users >= HAS_MOVING, 0))
+        wait_until_moved(lane);
     CUstream physical = atomic_load_explicit(&lane->physical, memory_order_acquire);
     return physical ? physical : stream;
 }

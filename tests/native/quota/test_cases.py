@@ -15,6 +15,7 @@ SOURCES = (
     "case_graph.c",
     "case_graph_move.c",
     "case_graph_end.c",
+    "case_meet.c",
     "case_memory.c",
     "case_lease.c",
     "case_lease_pod.c",
@@ -43,6 +44,12 @@ FAULTS |= {
         "HAS_EMULATOR_FAULT": "green_delay_us=30000,green_stream_delay_us=20000"
     },
     "what_nobody_used_makes_room_and_what_was_used_stays": {"HAS_EMULATOR_FAULT": "greens=11"},
+    "who_comes_while_a_stream_moves_waits_until_it_has": {
+        "HAS_EMULATOR_FAULT": "green_stream_delay_us=150000"
+    },
+    "who_launches_a_graph_that_changes_waits_for_the_launch_that_changes_it": {
+        "HAS_EMULATOR_FAULT": "graph_launch_delay_us=150000"
+    },
     "one_that_cannot_be_had_is_not_asked_for_again": {
         "HAS_EMULATOR_FAULT": "green_delay_us=30000,green_after=1"
     },
