@@ -12,19 +12,27 @@ NEW_PARTITIONS = 30  # a process keeps at most 32
 
 
 def resize_latency(pod: Pod, child: Child) -> dict[str, Any]:
-    """How long limits take to be in force while the process works, first time and again."""
+    """How long limits take to be in force while the process works, first time and again.
+
+    Half of the new partitions are named in the limits before, as the agent names likely ones.
+    """
     again = [pod.groups(n / pod.count) for n in (3, 5, 7)]
     new = [0b1011 << n % 13 | 1 << (n * 5) % pod.count for n in range(200)]
     new = list(dict.fromkeys(mask & pod.all for mask in new if mask & pod.all not in again))
     kinds = [("sm first", {"groups": mask}) for mask in (*again, *new)][:NEW_PARTITIONS]
+    kinds[1::2] = [("sm announced", limits) for _, limits in kinds[1::2]]
     kinds += [("sm again", {"groups": mask}) for mask in again * 14]
     kinds += [("quota", {"quota": quota}) for quota in (900, 500, 700, 300) * 10]
-    child.start(do="run", work="gemm", batch=2, mode="eager", seconds=len(kinds) * 0.035 + 2)
+    child.start(do="run", work="gemm", batch=2, mode="eager", seconds=len(kinds) * 0.05 + 2)
     time.sleep(0.5)
     took: dict[str, list[float]] = {}
     cost: dict[str, list[float]] = {}
     moved: dict[str, list[float]] = {}
+    present = pod.all
     for kind, limits in kinds:
+        if kind == "sm announced":
+            _announce(pod, present, limits["groups"])
+        present = limits.get("groups", present)
         before = pod.counters().get("resizes", 0)
         written = pod.set(**limits)
         if "groups" in limits and (effect := _until_moved(pod, written, before)) is not None:
@@ -42,6 +50,16 @@ def resize_latency(pod: Pod, child: Child) -> dict[str, Any]:
         "sm_first_in_order_ms": took.get("sm first"),
         "launch_path_us": {k: figures(values) for k, values in cost.items() if k != "quota"},
     }
+
+
+def _announce(pod: Pod, present: int, groups: int) -> None:
+    """Name a partition that may come next, and give the library the time to make it."""
+    before = pod.counters().get("partitions", 0)
+    pod.wait(pod.set(groups=present, next_groups=(groups,)), 0.5)
+    end = time.monotonic() + (0.01 if CHECK else 0.5)
+    while time.monotonic() < end and pod.counters().get("partitions", 0) == before:
+        time.sleep(0.002)
+    time.sleep(0.02)
 
 
 def _until_moved(pod: Pod, written: Limits, resizes: int) -> float | None:

@@ -47,13 +47,12 @@ def costs(check: bool, busy: bool = False) -> list[dict[str, Any]]:
                 "split_ms": split_ms,
                 "context_ms": context_ms,
                 "stream_ms": [ms for _, ms in streams],
+                "queue_left": queued is not None and not queued.query(),
             }
         )
         for stream, _ in streams:
             call(driver.cuStreamDestroy(stream))
         call(driver.cuGreenCtxDestroy(green))
-    if queued is not None and queued.query():
-        raise RuntimeError("the queue was not long enough")
     return rows
 
 

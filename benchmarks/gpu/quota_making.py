@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -31,11 +32,13 @@ EACH = 14  # new partitions and as many announced ones: a process keeps at most 
 AGAIN = 20
 AT_ONCE = 2  # announced together
 REST_S = 0.03
+KINDS = ("new", "announced", "again")
 STEPS = ("notice", "make_start", "make_split", "make_context", "make_streams")
 WORKS: dict[str, dict[str, Any]] = {
-    "a": {"do": "run", "work": "gemm", "batch": 2, "mode": "eager"},
-    "b": {"do": "run", "work": "resnet50", "batch": 8, "mode": "graph"},
+    "gemm eager": {"do": "run", "work": "gemm", "batch": 2, "mode": "eager"},
+    "resnet50 graph": {"do": "run", "work": "resnet50", "batch": 8, "mode": "graph"},
 }
+PROCESSES = {"gemm eager": ("a", "new"), "resnet50 graph": ("b", "limited-0")}
 Facts = dict[str, Any]
 
 
@@ -82,12 +85,13 @@ def _until(pod: Pod, written: Limits, counter: str, value: int) -> float | None:
 
 def announced(pod: Pod, present: int, groups: list[int]) -> Facts:
     """Name partitions that may come, let them be made, ask for each."""
-    before = pod.counters()
+    before, began = pod.counters(), time.monotonic()
     written = pod.set(groups=present, next_groups=tuple(groups))
     ready = _until(pod, written, "partitions", before.get("partitions", 0) + len(groups))
+    span = (began, time.monotonic())
     time.sleep(REST_S)
     rows = [changed(pod, one, next_groups=tuple(groups)) for one in groups]
-    return {"ready_ms": ready, "rows": rows}
+    return {"ready_ms": ready, "rows": rows, "span": span}
 
 
 def first_uses(pod: Pod, child: Child, request: Facts) -> Facts:
@@ -96,9 +100,10 @@ def first_uses(pod: Pod, child: Child, request: Facts) -> Facts:
     new, likely = groups[:EACH], groups[EACH:]
     seconds = 1 + 0.06 * (len(groups) + AGAIN) + 0.15 * EACH / AT_ONCE
     child.ask(**request, count=5)
-    child.start(**request, seconds=0.2 if CHECK else seconds)
+    child.start(**request, seconds=0.2 if CHECK else seconds, series=True)
     time.sleep(0.3)
     found: Facts = {"new": [], "announced": [], "ready_ms": []}
+    spans: list[tuple[float, float]] = []
     present = new[-1]
     for index in range(0, EACH, AT_ONCE):
         found["new"] += [changed(pod, one) for one in new[index : index + AT_ONCE]]
@@ -106,10 +111,25 @@ def first_uses(pod: Pod, child: Child, request: Facts) -> Facts:
         ahead = announced(pod, present, likely[index : index + AT_ONCE])
         found["announced"] += ahead["rows"]
         found["ready_ms"].append(ahead["ready_ms"])
+        spans.append(ahead["span"])
     found["again"] = [changed(pod, groups[i % len(groups)]) for i in range(AGAIN)]
     pod.set()
     ran = child.finish(60)
-    return found | {"p50_ms": ran["p50_ms"], "p99_ms": ran["p99_ms"], "count": ran["count"]}
+    return found | {"steps": slowed(ran, spans)}
+
+
+def slowed(ran: Facts, spans: list[tuple[float, float]]) -> dict[str, list[float]]:
+    """Return the program's steps in units of the median just before partitions were made ahead."""
+    result: dict[str, list[float]] = {"before": [], "meanwhile": []}
+    pairs = list(zip(ran["ends"], ran["took"], strict=True))
+    for begin, end in spans:
+        before = [took for at, took in pairs if begin - REST_S <= at < begin]
+        if not before:
+            continue
+        usual = statistics.median(before)
+        result["before"] += [took / usual for took in before]
+        result["meanwhile"] += [took / usual for at, took in pairs if begin <= at <= end]
+    return result
 
 
 def figures(rows: list[Facts]) -> Facts:
@@ -121,6 +141,14 @@ def figures(rows: list[Facts]) -> Facts:
             p95 = values[int(len(values) * 0.95)]
             result[name] = [round(v, 3) for v in (values[len(values) // 2], p95, values[-1])]
     return result
+
+
+def of_steps(ratios: list[float]) -> Facts:
+    """Return how long the program's own steps took, in units of their usual time."""
+    ordered = sorted(ratios) or [0.0]
+    last = len(ordered) - 1
+    points = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("most", 1))
+    return {"steps": len(ratios)} | {n: round(ordered[int(last * p)], 3) for n, p in points}
 
 
 def main() -> None:
@@ -139,13 +167,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         processes = Processes(args, Path(folder))
         try:
-            report["start"] = processes.start(list(WORKS))
-            for name, request in WORKS.items():
-                [pod], [child] = processes.pods_of(name), processes.of(name)
-                found = first_uses(pod, child, request)
-                summary = {k: figures(found[k]) for k in ("new", "announced", "again")}
-                report[f"{request['work']} {request['mode']}"] = summary | {"all": found}
-                print(json.dumps({name: summary, "ready_ms": found["ready_ms"]}), flush=True)
+            report["start"] = processes.start([p for names in PROCESSES.values() for p in names])
+            for work, names in PROCESSES.items():
+                runs = [
+                    first_uses(*processes.pods_of(name), *processes.of(name), WORKS[work])
+                    for name in names
+                ]
+                kinds = {kind: [row for run in runs for row in run[kind]] for kind in KINDS}
+                summary = {kind: figures(rows) for kind, rows in kinds.items()}
+                summary["steps"] = {
+                    name: of_steps([ms for run in runs for ms in run["steps"][name]])
+                    for name in runs[0]["steps"]
+                }
+                summary["ready_ms"] = [ms for run in runs for ms in run["ready_ms"]]
+                report[work] = summary | {"rows": kinds}
+                print(json.dumps({work: summary}), flush=True)
             for key, busy in (("idle", False), ("busy", True)):
                 report[f"green contexts, {key}"] = processes.of("a")[0].ask(do="green", busy=busy)
         finally:

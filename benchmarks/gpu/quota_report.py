@@ -14,8 +14,8 @@ LOST = {"no limit": 0.5, "quota 100": 1.0, "quota 99": 1.5}  # percent
 
 
 def _latency(_name: str, row: Any) -> Iterator[Row]:
-    moved = {"sm first": 5.0, "sm again": None}
-    in_force = {"sm first": None, "sm again": None, "quota": 50.0}
+    moved = {"sm first": 5.0, "sm announced": 5.0, "sm again": None}
+    in_force = {"sm first": None, "sm announced": None, "sm again": None, "quota": 50.0}
     on_path = {"sm first": 5000.0, "sm again": 200.0}
     for label, unit, part, bounds in (
         ("next launch goes there", "ms", row["next_launch_ms"], moved),
@@ -23,7 +23,8 @@ def _latency(_name: str, row: Any) -> Iterator[Row]:
         ("launching thread", "us", row["launch_path_us"], on_path),
     ):
         for kind, most in bounds.items():
-            t = part[kind]
+            if (t := part.get(kind)) is None:
+                continue
             found = f"median {figure(t['median'], 3)}, p95 {figure(t['p95'], 3)}, "
             found += f"max {figure(t['max'], 3)} {unit} of {t['repeats']}"
             verdict = met(t["p95"], most) if most else ""
