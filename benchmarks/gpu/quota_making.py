@@ -32,6 +32,7 @@ EACH = 14  # new partitions and as many announced ones: a process keeps at most 
 AGAIN = 20
 AT_ONCE = 2  # announced together
 REST_S = 0.03
+CONTEXTS = ("idle", "neighbour at work", "busy")
 KINDS = ("new", "announced", "again")
 STEPS = ("notice", "make_start", "make_split", "make_context", "make_streams")
 WORKS: dict[str, dict[str, Any]] = {
@@ -143,6 +144,17 @@ def figures(rows: list[Facts]) -> Facts:
     return result
 
 
+def by_hand(key: str, child: Child, neighbour: Child) -> Facts:
+    """Have a process make contexts itself, while nobody, it or another process is at work."""
+    if key == "neighbour at work":
+        neighbour.start(**WORKS["resnet50 graph"], seconds=0.2 if CHECK else 2)
+        time.sleep(0.2)
+    found = child.ask(do="green", busy=key == "busy")
+    if key == "neighbour at work":
+        neighbour.finish(60)
+    return found
+
+
 def of_steps(ratios: list[float]) -> Facts:
     """Return how long the program's own steps took, in units of their usual time."""
     ordered = sorted(ratios) or [0.0]
@@ -182,8 +194,8 @@ def main() -> None:
                 summary["ready_ms"] = [ms for run in runs for ms in run["ready_ms"]]
                 report[work] = summary | {"rows": kinds}
                 print(json.dumps({work: summary}), flush=True)
-            for key, busy in (("idle", False), ("busy", True)):
-                report[f"green contexts, {key}"] = processes.of("a")[0].ask(do="green", busy=busy)
+            for key in CONTEXTS:
+                report[f"green contexts, {key}"] = by_hand(key, *processes.of("a", "b"))
         finally:
             processes.stop()
             text = json.dumps(report, indent=1) + "\n"

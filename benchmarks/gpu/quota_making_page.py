@@ -22,6 +22,11 @@ STEPS = {
     "make_context_ms": "the green context",
     "make_streams_ms": "streams on it",
 }
+CONTEXTS = {
+    "idle": "the GPU at rest",
+    "neighbour at work": "another process under MPS at work",
+    "busy": "the process's own queue full of long kernels",
+}
 NOW, MUST_MS = "moved_ms", 5.0
 
 
@@ -50,20 +55,22 @@ def first_uses(report: Facts) -> Iterator[str]:
 def steps(report: Facts) -> Iterator[str]:
     """Yield what the making of a partition that nobody had named consists of."""
     for key, words in STEPS.items():
-        yield f"| {words} | " + " | ".join(
-            cell(report[work]["new"][key]) for work in works(report)
-        ) + " |"
+        yield (
+            f"| {words} | "
+            + " | ".join(cell(report[work]["new"][key]) for work in works(report))
+            + " |"
+        )
 
 
 def by_hand(report: Facts) -> Iterator[str]:
     """Yield what contexts took that the program made itself."""
-    for name in ("idle", "busy"):
+    for name, words in CONTEXTS.items():
         rows = report.get(f"green contexts, {name}", {}).get("rows")
         if rows:
             contexts = ", ".join(f"{row['context_ms']:.1f}" for row in rows)
             streams = [ms for row in rows for ms in row["stream_ms"]]
             yield (
-                f"- the program's own GPU work {name}: contexts {contexts} ms; a stream on one "
+                f"- {words}: contexts {contexts} ms; a stream on one "
                 f"{median(streams):.3f} ms in the median, {max(streams):.3f} at most."
             )
 
@@ -75,7 +82,7 @@ def page(report: Facts, commit: str) -> Iterator[str]:
     yield f"`python3 {report['command']}`, commit {commit}, {about['device']}, driver"
     yield f"{report['start']['driver']}, torch {about['torch']}, under MPS, {report['began']}; one run."
     yield "All figures: [quota-partitions.json](quota-partitions.json). A process at work (matrix"
-    yield "products of 4096 x 4096, two in flight; a graph of ResNet-50 at batch 8) is given other SM"
+    yield "products of 4096 x 4096, two a step; a graph of ResNet-50 at batch 8) is given other SM"
     yield "groups. Milliseconds from the write of the limits: median / 95th percentile / most.\n"
     yield "| work | partition | changes | until the next launch goes there | in force, old work drained | 5 ms |"
     yield "|---|---|---|---|---|---|"

@@ -4,7 +4,8 @@
  * stream_after=N and instantiate_after=N make every call of that kind beyond the first N fail;
  * query_delay_us=N makes event and stream queries slow, green_delay_us=N the making of green contexts,
  * green_stream_delay_us=N that of streams on them and graph_launch_delay_us=N what comes before a
- * graph's launch; graph_sms=N refuses launches of graphs with
+ * graph's launch; green_trips=N has the making of a green context wait so often for the work that
+ * the program has in flight; graph_sms=N refuses launches of graphs with
  * kernels on fewer SMs, as if their clusters did not fit; graphs=N and greens=N allow so many
  * executable graphs and green contexts at a time. It is read once.
  */
@@ -18,7 +19,7 @@
 #define NO_LIMIT (~0ul)
 
 static unsigned long limits[FAULT_KINDS], calls[FAULT_KINDS], delays_us[SLOW_KINDS];
-static unsigned long graph_sms, graphs, greens;
+static unsigned long graph_sms, graphs, greens, green_trips;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static unsigned long number_of(const char *key, unsigned long otherwise)
@@ -50,6 +51,7 @@ static void read_faults(void)
     graph_sms = number_of("graph_sms=", 0);
     graphs = number_of("graphs=", NO_LIMIT);
     greens = number_of("greens=", NO_LIMIT);
+    green_trips = number_of("green_trips=", 0);
 }
 
 unsigned long fault_graphs(void)
@@ -62,6 +64,12 @@ unsigned long fault_greens(void)
 {
     pthread_once(&once, read_faults);
     return greens;
+}
+
+unsigned long fault_green_trips(void)
+{
+    pthread_once(&once, read_faults);
+    return green_trips;
 }
 
 int fault_graph_sms(void)

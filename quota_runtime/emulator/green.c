@@ -165,6 +165,8 @@ CUresult cuGreenCtxCreate(CUgreenCtx *made, CUdevResourceDesc description, CUdev
     if (gpu != description->gpu)
         return CUDA_ERROR_INVALID_DEVICE;
     fault_slow(SLOW_GREEN);
+    for (unsigned long i = 0; i < fault_green_trips() && context_current(); i++)
+        cuCtxSynchronize();
     bool may = !fault_due(FAULT_GREEN) && __atomic_load_n(&live, __ATOMIC_ACQUIRE) < fault_greens();
     CUgreenCtx green = may && machine_attach(gpu) ? malloc(sizeof *green) : NULL;
     result = green ? memory_charge(gpu, GREEN_BYTES) : CUDA_ERROR_OUT_OF_MEMORY;

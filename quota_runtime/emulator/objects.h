@@ -93,6 +93,7 @@ void fault_slow(enum slow kind);
 int fault_graph_sms(void);
 unsigned long fault_graphs(void);
 unsigned long fault_greens(void);
+unsigned long fault_green_trips(void);
 
 /* The context on top of the calling thread's stack; NULL when there is none. */
 CUcontext context_current(void);

@@ -11,6 +11,7 @@
 #include "capture.h"
 #include "lease.h"
 #include "lease_rules.h"
+#include "making.h"
 #include "meter.h"
 #include "sm.h"
 #include "state.h"
@@ -85,7 +86,7 @@ static bool leased(const struct has_view *view)
 static bool limited(uint32_t sms)
 {
     return atomic_load_explicit(&has_share_ppm, memory_order_relaxed) < HAS_PPM ||
-           sms > has_sm_meant();
+           sms > has_sm_unpriced();
 }
 
 /* Until the window ends, a nap at most, so that a change of limits is seen soon. A sleep ends late;
@@ -147,6 +148,11 @@ struct has_pass has_gate(const struct has_view *view, struct has_lane *lane, uin
     bool hold = held(view);
     if (__builtin_expect(!(view->flags & (HAS_FLAG_QUIESCE | HAS_VIEW_LEASED)) && !limited(sms), 1))
         return pass;
+    if (__builtin_expect(has_making_wanted(), 0)) {
+        if (lane && !leased(view))
+            has_meter_close(lane); /* the pause is not GPU time */
+        has_making_hold();
+    }
     uint64_t now = has_now_ns();
     bool clear = has_gate_balance(view, now) > 0 && !hold;
     if (leased(view))

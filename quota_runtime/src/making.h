@@ -16,6 +16,12 @@ bool has_making_wanted(void);
 /* It has been made: false when another one is wanted by now. */
 bool has_making_made(const struct has_view *view);
 
+/* Holds a launch back while what is wanted is made, for a bounded time: the driver waits for the
+ * program's own work several times over, so a program that goes on launching makes it take several
+ * times as long. What the calling thread was held back since it last asked. */
+void has_making_hold(void);
+uint64_t has_making_held_ns(void);
+
 /* Has a thread make what is wanted. From the helper thread. */
 void has_making_start(void);
 

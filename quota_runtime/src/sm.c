@@ -20,6 +20,7 @@
 atomic_uint has_tick_ms = 1;
 static atomic_int target = HAS_WHOLE;       /* where lanes shall be */
 static atomic_uint meant;                   /* SMs the limits grant; 0: unknown */
+static atomic_uint unpriced;                /* the same, but 0 while their partition is made */
 static atomic_bool given_up;
 static _Atomic(const struct has_view *) pending; /* not reported in force yet */
 static _Atomic(uint64_t) pending_since;
@@ -33,6 +34,11 @@ static _Thread_local CUevent fence;
 uint32_t has_sm_meant(void)
 {
     return atomic_load_explicit(&meant, memory_order_relaxed);
+}
+
+uint32_t has_sm_unpriced(void)
+{
+    return atomic_load_explicit(&unpriced, memory_order_relaxed);
 }
 
 uint32_t has_sm_of(const struct has_lane *lane)
@@ -95,6 +101,7 @@ static void decide(const struct has_view *view)
     if (wants_partition(view))
         partition = has_partition_use(view->groups, view->group_size);
     has_making_want(partition < HAS_WHOLE ? view : NULL);
+    atomic_store(&unpriced, partition < HAS_WHOLE ? 0 : atomic_load(&meant));
     if (partition >= HAS_WHOLE)
         aim(partition);
     atomic_store(&pending_since, has_now_ns());
@@ -117,8 +124,10 @@ void has_sm_apply(void)
 void has_sm_made(const struct has_view *view, int partition)
 {
     pthread_mutex_lock(&deciding);
-    if (has_making_made(view))
+    if (has_making_made(view)) {
+        atomic_store(&unpriced, atomic_load(&meant));
         aim(partition >= HAS_WHOLE ? partition : HAS_WHOLE);
+    }
     pthread_mutex_unlock(&deciding);
     has_helper_nudge();
 }
@@ -205,7 +214,7 @@ static void move(struct has_lane *lane, int partition)
         return;
     atomic_store_explicit(&lane->physical, physical, memory_order_release);
     atomic_store_explicit(&lane->partition, partition, memory_order_release);
-    HAS_SET(resize_last_ns, has_now_ns() - began);
+    HAS_SET(resize_last_ns, has_now_ns() - began + has_making_held_ns());
 }
 
 static void move_if_alone(struct has_lane *lane, int partition)

@@ -26,6 +26,9 @@ CUstream has_sm_stream(struct has_lane *lane);
 uint32_t has_sm_of(const struct has_lane *lane);
 uint32_t has_sm_meant(void);
 
+/* SMs up to which a launch costs nothing but its time: none while a partition is being made. */
+uint32_t has_sm_unpriced(void);
+
 /* A stream on the pod's largest partition, ordered after the lane; false when none is larger. Also
  * while the lane captures: then the launch becomes a branch of the graph. */
 bool has_sm_widest(struct has_lane *lane, CUstream *wide);

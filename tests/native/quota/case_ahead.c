@@ -69,6 +69,60 @@ static void a_partition_that_nobody_named_is_waited_for_and_the_time_is_told(voi
     CHECK(slot()->make_streams_ns + slot()->make_split_ns < GREEN_MS * MS);
 }
 
+static int by_size(const void *a, const void *b)
+{
+    double first = *(const double *)a, second = *(const double *)b;
+    return (first > second) - (first < second);
+}
+
+/* The driver of this case waits 25 times for what is in flight, 1 to 2 ms each, unless nothing is. */
+static void work_rests_while_its_partition_is_made(void)
+{
+    double took[5];
+    begin();
+    CUfunction one_ms = kernel("narrow_ms");
+    CUevent done[2] = {new_event(), new_event()};
+    for (uint64_t groups = 1; groups < 6; groups++) {
+        int64_t began = 0;
+        work();
+        resize(ALL, 1000);
+        work();
+        uint64_t resizes = slot()->resizes;
+        for (unsigned i = 0; i < 10000 && slot()->resizes == resizes; i++) {
+            if (i > 1)
+                OK(cuEventSynchronize(done[i % 2]));
+            if (i == 10) {
+                write_limits(groups, 1000, 1ull << 40);
+                began = now_ns();
+            }
+            OK(launch(one_ms, stream));
+            OK(cuEventRecord(done[i % 2], stream));
+        }
+        took[groups - 1] = (double)(now_ns() - began) / MS;
+    }
+    qsort(took, 5, sizeof took[0], by_size);
+    CHECK(took[2] < 15); /* the machine may be busy twice */
+}
+
+/* Longer than that the program does not wait for it. */
+static void a_launch_is_held_back_for_a_bounded_time(void)
+{
+    double longest = 0;
+    begin();
+    uint64_t resizes = slot()->resizes;
+    write_limits(HALF, 1000, 1ull << 40);
+    for (int i = 0; i < 20000 && slot()->resizes == resizes; i++) {
+        int64_t began = now_ns();
+        OK(launch(narrow, stream));
+        double took = (double)(now_ns() - began) / MS;
+        longest = took > longest ? took : longest;
+        OK(cuStreamSynchronize(stream));
+    }
+    CHECK(longest > 4 && longest < 0.9 * GREEN_MS);
+    work();
+    CHECK(slot()->resize_last_ns > 4 * MS && slot()->resize_last_ns < GREEN_MS * MS);
+}
+
 static void one_that_was_named_is_there_at_once(void)
 {
     static const uint64_t next[] = {HALF, QUARTER};
@@ -146,6 +200,7 @@ static void what_is_asked_for_does_not_wait_for_all_that_may_come(void)
 }
 
 MAIN(CASE(a_partition_that_nobody_named_is_waited_for_and_the_time_is_told),
+     CASE(work_rests_while_its_partition_is_made), CASE(a_launch_is_held_back_for_a_bounded_time),
      CASE(one_that_was_named_is_there_at_once), CASE(a_stream_made_later_has_its_place_on_it_too),
      CASE(what_nobody_used_makes_room_and_what_was_used_stays),
      CASE(one_that_cannot_be_had_is_not_asked_for_again),

@@ -43,6 +43,7 @@ FAULTS |= {
     "a_stream_made_later_has_its_place_on_it_too": {
         "HAS_EMULATOR_FAULT": "green_delay_us=30000,green_stream_delay_us=20000"
     },
+    "work_rests_while_its_partition_is_made": {"HAS_EMULATOR_FAULT": "green_trips=25"},
     "what_nobody_used_makes_room_and_what_was_used_stays": {"HAS_EMULATOR_FAULT": "greens=11"},
     "who_comes_while_a_stream_moves_waits_until_it_has": {
         "HAS_EMULATOR_FAULT": "green_stream_delay_us=150000"
