@@ -220,6 +220,8 @@ static void who_lets_go_wakes_those_that_wait(void)
     set(&leases->waiting, OTHER);
     OK(cuStreamSynchronize(stream));
     CHECK(becomes(&leases->running, MINE, false, 1000));
+    for (int i = 0; i < 1000 && __atomic_load_n(&leases->wake, __ATOMIC_SEQ_CST) == before; i++)
+        pause_us(100); /* first the bit goes, then who waits is woken */
     CHECK(__atomic_load_n(&leases->wake, __ATOMIC_SEQ_CST) != before);
 }
 
