@@ -19,7 +19,7 @@ SETTLE_S = 0.1
 LATE_S = 0.3
 STEADY_S = 0.1 if CHECK else 1.0
 AHEAD = 6  # the neighbour's steps in flight, where the GPU times them
-BATCH = {"graph": 8, "eager": 32}  # eager the GPU must take longer than the launching thread
+BATCH = {"graph": 8, "eager": 96}  # eager the GPU must take far longer than the launching thread
 COUNTERS = ("resizes", "faults", "ungated_launches", "memory_refused")
 Spans = list[tuple[float, float]]
 

@@ -20,7 +20,7 @@ READINGS = (
     ("p99_more_percent", "ends", "took"),
     ("gpu_p99_more_percent", "gpu_ends", "gpu_took"),
 )
-AHEAD = 4  # steps of an eager victim in flight
+EAGER = {"resnet50": {"batch": 96, "depth": 4}, "decoder": {"batch": 64, "depth": 4}}
 PART_S = 0.6
 SETTLE_S = 0.1
 STARTS, STARTS_AT_ONCE, BATCH = 50, 5, 10
@@ -40,7 +40,7 @@ def victim(
     pods[0].put(groups=pods[0].groups(0.5))
     pods[1].put(groups=pods[1].groups(0.5, last=True))
     work_of = {"do": "run", "work": work, "mode": mode, "label": "half", "marks": True}
-    work_of |= {"batch": 8, "depth": 0} if mode == "graph" else {"batch": 32, "depth": AHEAD}
+    work_of |= {"batch": 8, "depth": 0} if mode == "graph" else EAGER[work]
     children[0].ask(**work_of, seconds=0.2, patience=60)
     rows: dict[str, Any] = {"work": work, "mode": mode, "batch": work_of["batch"]}
     for aggressor, batch in AGGRESSORS.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 BIN_S = 0.05  # one quota window: what work is counted in
 RESAMPLES = 2000
 BEST_PERCENT = 75
-Figures = dict[str, float]
+Figures = dict[str, Any]
 Floats = NDArray[np.float64]
 Speeds = list[list[float]]  # by process, then round
 
@@ -94,7 +95,9 @@ def more_percent(
         ratios.append(100 * (p99(parts[0], first) / p99(parts[1], second) - 1))
     pooled = [float(np.percentile(np.concatenate(side), 99)) for side in parts]
     low, high = np.percentile(ratios, (2.5, 97.5))
+    each = [[round(float(np.percentile(s, 99)), 4) for s in side] for side in parts]
     return {
+        **({"each_p99_ms": list(zip(*each, strict=True))} if paired else {}),
         "median": 100 * (pooled[0] / pooled[1] - 1),
         "low": float(low),
         "high": float(high),

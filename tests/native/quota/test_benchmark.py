@@ -77,7 +77,9 @@ def test_a_phase_that_failed_says_so_and_gives_way():
     assert merged([good, failed])["area graph"] == merged([failed, good])["area graph"]
 
 
-@pytest.mark.parametrize("part", ["two-1", "two-2", "look", "one-1", "one-2", "one-3", "one-4"])
+@pytest.mark.parametrize(
+    "part", ["two-1", "two-2", "again", "look", "one-1", "one-2", "one-3", "one-4"]
+)
 def test_each_part_of_the_run_fits_ten_minutes(part, tmp_path):
     script = ROOT / "benchmarks/gpu/quota_run.sh"
     environment = {**os.environ, "PYTHON": sys.executable, "HAMI": "there", "PYTHONPATH": str(ROOT)}
