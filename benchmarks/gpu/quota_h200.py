@@ -74,7 +74,7 @@ class Bench:
 
     def run_all(self, phases: list[Phase]) -> None:
         """Start what the phases need, run them, and end each process after its last one."""
-        self.keep("command", " ".join(sys.argv))
+        self.keep("command", " ".join(sys.argv).replace(str(self.args.out), "OUT"))
         needed = list(dict.fromkeys(name for phase in phases for name in phase.needs))
         self.keep("start", self.processes.start(needed))
         for index, phase in enumerate(phases):

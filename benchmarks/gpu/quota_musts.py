@@ -27,10 +27,10 @@ def _worst(rows: list[dict[str, Any]], window: str) -> str:
 
 
 def _shares(rows: list[dict[str, Any]], mode: str) -> Iterator[Line]:
-    bins = min(len(row["each_second"][0]) for row in rows)
+    seconds = min(len(row["each_second"][0]) for row in rows)
     for window, most in (("10 s", 1.0), ("1 s", 2.0)):
         worst = [row["windows"][window]["max"] for row in rows if row["windows"].get(window)]
-        what = f"time share, two pods, {mode}, {bins - 1} s a ratio: error over {window}, points"
+        what = f"time share, two pods, {mode}, {round(seconds, -1) or seconds} s a ratio: error over {window}, points"
         if worst:
             yield (what, f"{most:.0f}", _worst(rows, window), met(max(worst), most))
 
@@ -216,13 +216,14 @@ def _value_of(report: Report, name: str) -> tuple[Any, str]:
     if not name.startswith("area"):
         poor = isinstance(whole, dict) and {"failed", "skipped"} & set(whole)
         return (None if poor else whole), _where(report, name)
-    rows = {work: (_where(report, name), work) for work in {row["work"] for row in whole or []}}
-    found = {work: [row for row in whole or [] if row["work"] == work] for work in rows}
+    works = list(dict.fromkeys(row["work"] for row in whole or []))
+    found = {work: [row for row in whole or [] if row["work"] == work] for work in works}
+    wheres = dict.fromkeys(works, _where(report, name))
     for part, value in report.items():
         if part.startswith(f"{name} ") and isinstance(value, list):
-            found[part.removeprefix(f"{name} ")] = value
-            rows[part.removeprefix(f"{name} ")] = (_where(report, part), "")
-    places = sorted({place for place, _ in rows.values()})
+            work = part.removeprefix(f"{name} ")
+            found[work], wheres[work] = value, _where(report, part)
+    places = sorted(set(wheres.values()))
     return [row for work in found for row in found[work]], " and ".join(places)
 
 

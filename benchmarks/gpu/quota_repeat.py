@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,21 @@ def pin() -> None:
     os.sched_setaffinity(0, {cores[0]})
 
 
+def held_up() -> dict[str, float]:
+    """Return seconds for which this thread was ready and its core busy, and its core stolen.
+
+    Empty where the kernel does not tell.
+    """
+    try:
+        delay = Path("/proc/thread-self/schedstat").read_text().split()[1]
+        cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        stolen = sum(int(line[8]) for line in lines if line and line[0] in cores)
+    except (OSError, IndexError, ValueError):
+        return {}
+    return {"core_busy_s": int(delay) / 1e9, "stolen_s": stolen / os.sysconf("SC_CLK_TCK")}
+
+
 def marked(step: Step, stamps: Stamps) -> Step:
     """Return the step with a stamp of the GPU's before and after it."""
 
@@ -117,6 +133,7 @@ def run(step: Step, request: dict[str, Any], stamps: Stamps | None) -> dict[str,
     took: list[float] = []
     ends: list[float] = []
     gc.disable()
+    before = held_up()
     now = began = time.monotonic()
     while len(took) < count and now - began < seconds:
         at = time.monotonic()
@@ -131,6 +148,7 @@ def run(step: Step, request: dict[str, Any], stamps: Stamps | None) -> dict[str,
             break
     gc.enable()
     spent = now - began
+    host = {name: round(value - before.get(name, 0.0), 4) for name, value in held_up().items()}
     ordered = sorted(took) or [0.0]
     return {
         "count": len(took),
@@ -138,6 +156,7 @@ def run(step: Step, request: dict[str, Any], stamps: Stamps | None) -> dict[str,
         "p10_ms": 1e3 * ordered[len(ordered) // 10],
         "p50_ms": 1e3 * ordered[len(ordered) // 2],
         "p99_ms": 1e3 * ordered[int(len(ordered) * 0.99)],
+        "host": host,
         "wrong": wrong.count() if wrong else 0,
         "digest": digest(reference),
         **({"took": took, "ends": ends} if request.get("series") else {}),

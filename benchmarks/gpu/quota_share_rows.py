@@ -35,6 +35,12 @@ def share_rows(name: str, rows: Any) -> Iterator[Row]:
             yield ("- alone before and after", "told", found, "")
         if found := _lost(row.get("where time went") or {}):
             yield ("- where time went", "told", found, "")
+        if (host := row.get("host")) and all(host):
+            found = "; ".join(
+                f"core busy {figure(h['core_busy_s'], 3)} s, stolen {figure(h['stolen_s'])} s"
+                for h in host
+            )
+            yield ("- the launching threads were held up", "told", found, "")
         if found := _library(row.get("library") or []):
             yield ("- the library's counters", "told", found, "")
         seen = [("", row["windows"])]

@@ -65,17 +65,19 @@ def alone(child: Child, seconds: float, mode: str) -> float:
     return sum(counts) / (len(counts) * BIN_S)
 
 
-def together(
+def side_by_side(
     children: list[Child], seconds: float, mode: str, save: list[Path] | None = None
-) -> list[list[float]]:
-    """Run processes side by side; return their steps by quota window.
-
-    `save`: where each puts its stamps.
-    """
+) -> list[Answer]:
+    """Run processes at once; return their answers. `save`: where each puts its stamps."""
     for index, child in enumerate(children):
         more = {"save": str(save[index])} if save else {}
         child.start(**steps(mode, seconds + LATE_S), **more)
-    return counted([child.finish(seconds + 30) for child in children])
+    return [child.finish(seconds + 30) for child in children]
+
+
+def together(children: list[Child], seconds: float, mode: str) -> list[list[float]]:
+    """Run processes side by side; return their steps by quota window."""
+    return counted(side_by_side(children, seconds, mode))
 
 
 def errors(counts: list[list[float]], speeds: list[float], granted: list[float]) -> Answer:
@@ -165,10 +167,11 @@ def _share_row(
     then = [pod.counters() for pod in pair.pods]
     files = [pod.folder / "stamps.npy" for pod in pair.pods]
     with pair.clock.watched() as seen:
-        counts = together(pair.children, seconds, mode, files)
+        answers = side_by_side(pair.children, seconds, mode, files)
     now = [pod.counters() for pod in pair.pods]
     return {
-        "counts": counts,
+        "counts": counted(answers),
+        "host": [answer["host"] for answer in answers],
         "stamps": [np.load(file) for file in files],
         "clock": seen.facts(),
         "library": [difference(a, b, *COUNTERS) for a, b in zip(now, then, strict=True)],
