@@ -1,13 +1,15 @@
 /* Faults on demand, so that programs can be tested for them.
  *
- * HAS_EMULATOR_FAULT is a comma-separated list: alloc_after=N, launch_after=N, green_after=N,
- * stream_after=N and instantiate_after=N make every call of that kind beyond the first N fail;
- * query_delay_us=N makes event and stream queries slow, green_delay_us=N the making of green contexts,
- * green_stream_delay_us=N that of streams on them and graph_launch_delay_us=N what comes before a
- * graph's launch; green_trips=N has the making of a green context wait so often for the work that
- * the program has in flight; graph_sms=N refuses launches of graphs with
- * kernels on fewer SMs, as if their clusters did not fit; graphs=N and greens=N allow so many
- * executable graphs and green contexts at a time. It is read once.
+ * HAS_EMULATOR_FAULT is a comma-separated list, read once:
+ *   alloc_after=N, launch_after=N, green_after=N, stream_after=N, instantiate_after=N: every call of
+ *     that kind beyond the first N fails;
+ *   query_delay_us=N, green_delay_us=N, green_stream_delay_us=N, instantiate_delay_us=N,
+ *     graph_launch_delay_us=N: queries of events and streams, green contexts, streams on them,
+ *     executable graphs, and what comes before a graph's launch take so long;
+ *   green_trips=N: a green context waits so often for what the program has in flight;
+ *   graph_sms=N: launches of graphs with kernels on fewer SMs are refused, as if their clusters did
+ *     not fit;
+ *   graphs=N, greens=N: so many executable graphs and green contexts are allowed at a time.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +44,7 @@ static void read_faults(void)
         [SLOW_QUERY] = "query_delay_us=",
         [SLOW_GREEN] = "green_delay_us=",
         [SLOW_GREEN_STREAM] = "green_stream_delay_us=",
+        [SLOW_INSTANTIATE] = "instantiate_delay_us=",
         [SLOW_GRAPH_LAUNCH] = "graph_launch_delay_us=",
     };
     for (int kind = 0; kind < FAULT_KINDS; kind++)

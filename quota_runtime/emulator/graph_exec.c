@@ -82,6 +82,7 @@ static CUresult instantiate(CUgraphExec *exec, CUgraph graph, unsigned long long
 {
     if (!exec || !graph_is(graph) || flags > 15)
         return CUDA_ERROR_INVALID_VALUE;
+    fault_slow(SLOW_INSTANTIATE);
     bool may = !fault_due(FAULT_INSTANTIATE) &&
                __atomic_load_n(&live, __ATOMIC_ACQUIRE) < fault_graphs();
     *exec = may ? new_exec(graph) : NULL;

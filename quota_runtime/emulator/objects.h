@@ -87,7 +87,7 @@ CUresult device_gpu(CUdevice device, struct gpu **gpu);
 enum fault { FAULT_ALLOC, FAULT_LAUNCH, FAULT_GREEN, FAULT_STREAM, FAULT_INSTANTIATE, FAULT_KINDS };
 /* Count a call of this kind; whether it is to fail (see faults.c). */
 bool fault_due(enum fault kind);
-enum slow { SLOW_QUERY, SLOW_GREEN, SLOW_GREEN_STREAM, SLOW_GRAPH_LAUNCH, SLOW_KINDS };
+enum slow { SLOW_QUERY, SLOW_GREEN, SLOW_GREEN_STREAM, SLOW_GRAPH_LAUNCH, SLOW_INSTANTIATE, SLOW_KINDS };
 /* Take as long as a call of this kind is meant to. */
 void fault_slow(enum slow kind);
 int fault_graph_sms(void);

@@ -11,6 +11,13 @@ static void go_in(struct has_call *call)
     call->inside = true;
 }
 
+static void note_where(const struct has_graph_turn *turn, struct has_lane *lane)
+{
+    int elsewhere = has_graph_elsewhere(turn, atomic_load(&lane->partition));
+    if (elsewhere != HAS_NOWHERE)
+        has_meter_elsewhere(lane, elsewhere);
+}
+
 static void pass_gate(struct has_call *call, uint16_t key, struct has_graph_turn *turn)
 {
     uint32_t expected = has_estimate_of(key);
@@ -21,6 +28,8 @@ static void pass_gate(struct has_call *call, uint16_t key, struct has_graph_turn
     if (turn)
         has_graph_enter(turn, call->lane);
     has_meter_before(call->lane, key, expected, pass, turn ? turn->sms : has_sm_of(call->lane));
+    if (turn)
+        note_where(turn, call->lane);
 }
 
 static struct has_call enter(enum has_kind kind, uint16_t key, struct has_graph_turn *turn,

@@ -67,6 +67,13 @@ void has_graph_tick(int partition);
 /* Whether graphs are being made. */
 bool has_graph_making(void);
 
+/* Whether a graph that is in use would still be launched on SMs outside a partition, but will not be
+ * for long; true also when it cannot be told now. */
+bool has_graph_behind(int partition);
+
+/* Where a launch runs, if it is on SMs of its own that it will leave; HAS_NOWHERE else. */
+int has_graph_elsewhere(const struct has_graph_turn *turn, int partition);
+
 /* The context of them all is gone, and they with it. */
 void has_graph_lost(void);
 void has_graph_after_fork(void);

@@ -233,6 +233,39 @@ void has_graph_tick(int partition)
         atomic_store(&making, false);
 }
 
+static bool can_move(const struct has_graph *graph, int partition)
+{
+    return !(atomic_load_explicit(&graph->refused, memory_order_relaxed) &
+             has_graph_bit(partition));
+}
+
+static bool is_behind(const struct has_graph *graph, int partition, unsigned now)
+{
+    const struct has_variant *wanted = atomic_load(&graph->wanted);
+    int next = wanted ? wanted->partition : graph->partition;
+    return graph->kept && can_move(graph, partition) && !has_partition_within(next, partition) &&
+           has_graph_in_use(now, atomic_load(&graph->used), unloaded);
+}
+
+bool has_graph_behind(int partition)
+{
+    struct has_graph *graph;
+    bool behind = false;
+    if (pthread_mutex_trylock(&has_graph_lock) != 0)
+        return true;
+    for (uint32_t i = 0; !behind && (graph = has_graph_at(i)); i++)
+        behind = is_behind(graph, partition, atomic_load(&has_tick_ms));
+    pthread_mutex_unlock(&has_graph_lock);
+    return behind;
+}
+
+int has_graph_elsewhere(const struct has_graph_turn *turn, int partition)
+{
+    bool moves = turn->graph && turn->partition >= HAS_WHOLE && turn->partition != partition &&
+                 can_move(turn->graph, partition);
+    return moves ? turn->partition : HAS_NOWHERE;
+}
+
 bool has_graph_making(void)
 {
     return atomic_load(&making);

@@ -23,6 +23,7 @@ struct has_batch {
     uint32_t launches;
     uint32_t sms; /* of the partition it runs on */
     int partition;
+    int elsewhere; /* where a graph in it runs instead, if that is to be waited for */
     bool borrowed; /* beyond the quota: not paid from the budget */
     uint16_t keys[HAS_BATCH_LAUNCHES];
 };

@@ -138,6 +138,7 @@ static void begin_batch(struct has_lane *lane, bool borrowed)
     lane->open.borrowed = borrowed;
     lane->looked_at = 0;
     lane->open.partition = atomic_load(&lane->partition);
+    lane->open.elsewhere = HAS_NOWHERE;
     lane->is_open = true;
     lane->opened_at_ns = has_now_ns();
     if (atomic_fetch_add_explicit(&in_flight, 1, memory_order_relaxed) == 0)
@@ -266,17 +267,33 @@ void has_meter_flush(struct has_lane *own)
     give_back();
 }
 
-static bool lane_drained(const struct has_lane *lane, int partition)
+void has_meter_elsewhere(struct has_lane *lane, int partition)
 {
-    if (lane->is_open && lane->open.partition != partition)
+    if (!try_claim(PATIENCE * 100))
+        return;
+    if (lane->is_open)
+        lane->open.elsewhere = partition;
+    give_back();
+}
+
+static bool is_on(const struct has_batch *batch, int partition, bool with_graphs)
+{
+    return batch->partition == partition &&
+           !(with_graphs && batch->elsewhere != HAS_NOWHERE &&
+             !has_partition_within(batch->elsewhere, partition));
+}
+
+static bool lane_drained(const struct has_lane *lane, int partition, bool with_graphs)
+{
+    if (lane->is_open && !is_on(&lane->open, partition, with_graphs))
         return false;
     for (uint32_t i = lane->head; i != lane->tail; i++)
-        if (lane->done[i % HAS_BATCHES].partition != partition)
+        if (!is_on(&lane->done[i % HAS_BATCHES], partition, with_graphs))
             return false;
     return true;
 }
 
-bool has_meter_drained(int partition)
+bool has_meter_drained(int partition, bool with_graphs)
 {
     struct has_lane *lane;
     bool drained = true;
@@ -285,7 +302,7 @@ bool has_meter_drained(int partition)
     if (!try_claim(1))
         return false;
     for (uint32_t i = 0; drained && (lane = has_lane_at(i)); i++)
-        drained = lane->fixed || lane_drained(lane, partition);
+        drained = lane->fixed || lane_drained(lane, partition, with_graphs);
     give_back();
     return drained;
 }

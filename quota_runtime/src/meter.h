@@ -21,9 +21,12 @@ void has_meter_harvest(void);
 /* As harvest, and ends batches that stay open although nothing follows. From the helper thread. */
 void has_meter_tick(void);
 
-/* Whether no metered work is open or in flight anywhere but on one partition; false also when it
- * cannot be told now. */
-bool has_meter_drained(int partition);
+/* The launch just noted is that of a graph on SMs of its own. */
+void has_meter_elsewhere(struct has_lane *lane, int partition);
+
+/* Whether no metered work is open or in flight anywhere but on one partition, graphs on SMs of their
+ * own left out or not; false also when it cannot be told now. */
+bool has_meter_drained(int partition, bool with_graphs);
 
 /* Whether anything metered is in flight. */
 bool has_meter_busy(void);

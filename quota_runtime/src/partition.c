@@ -273,6 +273,14 @@ struct has_groups has_partition_groups(int partition, unsigned group_size)
                           : has_groups_first(has_group_count(has_device_sms(), group_size));
 }
 
+bool has_partition_within(int inner, int outer)
+{
+    if (outer == HAS_WHOLE || inner == outer)
+        return true;
+    return inner >= 0 && outer >= 0 &&
+           has_groups_within(groups_of(&partitions[inner]), groups_of(&partitions[outer]));
+}
+
 CUcontext has_partition_context(int partition)
 {
     return partitions[partition].context;

@@ -47,6 +47,9 @@ void has_partition_unlock(void);
 uint32_t has_partition_sms(int partition);
 struct has_groups has_partition_groups(int partition, unsigned group_size);
 
+/* Whether all SMs of one partition are SMs of the other. */
+bool has_partition_within(int inner, int outer);
+
 /* The context that work on a partition in use runs in; NULL where the driver cannot say. And back;
  * HAS_NOWHERE when it is no partition's. */
 CUcontext has_partition_context(int partition);

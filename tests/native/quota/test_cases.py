@@ -15,6 +15,7 @@ SOURCES = (
     "case_graph.c",
     "case_graph_move.c",
     "case_graph_end.c",
+    "case_graph_drain.c",
     "case_meet.c",
     "case_memory.c",
     "case_lease.c",
@@ -39,12 +40,20 @@ FAULTS = {
 }
 FAULTS |= {
     case: {"HAS_EMULATOR_FAULT": "green_delay_us=30000"} for case in cases_of("case_ahead.c")
-} | {
+}
+FAULTS |= {
+    case: {"HAS_EMULATOR_FAULT": "instantiate_delay_us=30000"}
+    for case in cases_of("case_graph_drain.c")
+}
+FAULTS |= {
     "a_stream_made_later_has_its_place_on_it_too": {
         "HAS_EMULATOR_FAULT": "green_delay_us=30000,green_stream_delay_us=20000"
     },
     "work_rests_while_its_partition_is_made": {"HAS_EMULATOR_FAULT": "green_trips=25"},
     "what_nobody_used_makes_room_and_what_was_used_stays": {"HAS_EMULATOR_FAULT": "greens=11"},
+    "graphs_that_take_long_are_waited_for_for_a_bounded_time": {
+        "HAS_EMULATOR_FAULT": "instantiate_delay_us=400000"
+    },
     "who_comes_while_a_stream_moves_waits_until_it_has": {
         "HAS_EMULATOR_FAULT": "green_stream_delay_us=150000"
     },
