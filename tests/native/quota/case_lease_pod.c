@@ -90,7 +90,47 @@ static void processes_that_exit_in_mid_turn_let_go(void)
     CHECK(!(load(&leases->running) & MINE));
 }
 
+/* One kernel of 0.3 s: the turn goes on until it ends. */
+static void begin_a_long_turn(void)
+{
+    static const char long_one[] = "HASEMU 1\nkernel k work_sm_ns=132 floor_ns=300000000 max_sm=1\n";
+    CUmodule module;
+    CUfunction long_kernel;
+    OK(cuModuleLoadData(&module, long_one));
+    OK(cuModuleGetFunction(&long_kernel, module, "k"));
+    share(900, 0);
+    OK(launch(long_kernel, stream));
+    CHECK(load(&leases->running) & MINE);
+}
+
+/* The helper is slow here, and no launch follows. */
+static void another_slot_ends_the_turn_in_the_old_one(void)
+{
+    CUevent event;
+    start();
+    event = new_event();
+    begin_a_long_turn();
+    limits->lease_slot = 5;
+    write_limits(ALL, 900, 1ull << 40);
+    OK(cuEventRecord(event, stream)); /* any call reads the limits */
+    CHECK(!(load(&leases->running) & MINE));
+    CHECK(cuEventQuery(event) == CUDA_ERROR_NOT_READY);
+}
+
+static void who_needs_no_turns_any_more_lets_go(void)
+{
+    start();
+    begin_a_long_turn();
+    CUevent end = record(stream);
+    limits->lease_slot = 0;
+    limits->lease_conflicts = 0;
+    write_limits(ALL, 900, 1ull << 40);
+    CHECK(becomes(&leases->running, MINE, false, 200));
+    CHECK(cuEventQuery(end) == CUDA_ERROR_NOT_READY);
+}
+
 MAIN(CASE(processes_of_a_pod_share_its_lease),
      CASE(one_that_lets_go_leaves_the_bit_to_the_others_of_its_pod),
      CASE(a_child_of_a_fork_holds_nothing),
-     CASE(processes_that_exit_in_mid_turn_let_go))
+     CASE(processes_that_exit_in_mid_turn_let_go), CASE(another_slot_ends_the_turn_in_the_old_one),
+     CASE(who_needs_no_turns_any_more_lets_go))

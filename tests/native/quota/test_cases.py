@@ -54,6 +54,7 @@ FAULTS |= {
     "graphs_that_take_long_are_waited_for_for_a_bounded_time": {
         "HAS_EMULATOR_FAULT": "instantiate_delay_us=400000"
     },
+    "another_slot_ends_the_turn_in_the_old_one": {"HAS_EMULATOR_FAULT": "query_delay_us=50000"},
     "who_comes_while_a_stream_moves_waits_until_it_has": {
         "HAS_EMULATOR_FAULT": "green_stream_delay_us=150000"
     },
@@ -112,5 +113,15 @@ def test_every_case_in_the_sources_is_run():
         written = re.findall(
             r"^static void (\w+)\(void\)$", (HERE / source).read_text(), re.MULTILINE
         )
-        helpers = {"start_limited", "share", "set", "clear", "say", "wait_in_line", "work", "begin"}
+        helpers = {
+            "start_limited",
+            "share",
+            "set",
+            "clear",
+            "say",
+            "wait_in_line",
+            "work",
+            "begin",
+            "begin_a_long_turn",
+        }
         assert set(written) - helpers == set(cases_of(source))
