@@ -138,10 +138,15 @@ def how_soon(pod: Pod, child: Child, scale: float) -> list[Facts]:
         in_force(pod, 132)
         prepare(child, work, batch)
         sizes = [(n, "first") for n in (96, 80, 48, 24)] + [(n, "again") for n in (96, 48, 80, 24)]
-        child.start(**asked(work, batch, seconds=every * (len(sizes) + 2), series=True))
+        sizes += [(n, "named") for n in (72, 56, 40)]
+        child.start(**asked(work, batch, seconds=every * (len(sizes) + 4), series=True))
         time.sleep(every)
-        marks = []
+        marks, present = [], 132
         for sms, kind in sizes:
+            if kind == "named":
+                pod.set(groups=groups_of(pod, present), next_groups=(groups_of(pod, sms),))
+                time.sleep(every / 2)
+            present = sms
             at, reported = in_force(pod, sms)
             marks.append((sms, kind, at, reported))
             time.sleep(max(0.0, at + every - time.monotonic()))

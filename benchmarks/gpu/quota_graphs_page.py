@@ -39,8 +39,10 @@ def soon(report: Facts) -> Iterator[str]:
     """Yield a row for each work, first use and later; only where the change is seen in the time."""
     rows = report["how soon"]
     for work in dict.fromkeys(row["work"] for row in rows):
-        for kind in ("first", "again"):
+        for kind in ("first", "named", "again"):
             found = [r for r in rows if r["work"] == work and r["kind"] == kind]
+            if not found:
+                continue
             seen = [r["swap_ms"] for r in found if r.get("replays_before")]
             forced = [r["in_force_ms"] for r in found if r["in_force_ms"] is not None]
             swap = f"{ms(median(seen))} (most {ms(max(seen))})" if seen else "-"
@@ -66,7 +68,7 @@ def page(report: Facts, commit: str) -> Iterator[str]:
     yield "Milliseconds from the write of the limits, under replays one after the other, until the"
     yield "library reported them in force and until the first replay that took what it takes there."
     yield "First: for a graph not yet made for the partition; of the first network the partition is"
-    yield "new as well.\n"
+    yield "new as well. Named: the partition was made ahead, the graph was not.\n"
     yield "| graph | use | in force | replayed there |"
     yield "|---|---|---|---|"
     yield from soon(report)
