@@ -33,7 +33,10 @@ CLASSES: Final = (
 _CLASS: Final = {name: number for number, name in enumerate(CLASSES)}
 CALLS: Final = ("arithmetic", "other", "view")
 """Kinds of calls from the host."""
-_FREE: Final = frozenset(("scalar_tensor", "_assert_tensor_metadata", "alias", "detach", "dropout"))
+_FREE: Final = frozenset(
+    # getitem takes a tensor out of several that one call returned
+    ("scalar_tensor", "_assert_tensor_metadata", "alias", "detach", "dropout", "getitem")
+)
 _ROWWISE: Final = frozenset(
     (
         *("layer_norm", "rms_norm", "group_norm", "softmax", "embedding"),

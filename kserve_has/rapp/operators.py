@@ -3,8 +3,9 @@
 A matrix product runs in tiles; ``ceil(tiles / SMs)`` waves of them take their time each (NeuSight,
 ASPLOS'25, bounds by the roofline in the same way). Libraries choose a tiling for the whole GPU and
 keep it on a piece, where it is often a poor one: small tiles, made to fill many SMs, are slow on
-few. Beside arithmetic stand traffic, limited by what one SM, the cache and the memory can move,
-and a fixed time a kernel. The host's calls bound the sum. The constants are learnt over networks.
+few. Grouped convolutions may take longer below some batch, where libraries choose another algorithm.
+Beside arithmetic stand traffic, limited by what one SM, the cache and the memory can move, and a
+fixed time a kernel. The host's calls bound the sum. The constants are learnt over networks.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ CONSTANTS: Final[Mapping[str, tuple[float, float, float]]] = {
     "matmul": (0.25, 1.0, 0.5),
     "attention": (0.25, 3.0, 0.5),
     "depthwise": (0.03, 0.02, 0.7),  # at nine taps
+    # grouped convolutions below a batch: how many times as long, and below which
+    "grouped_slower": (1.0, 1.0, 0.7),
+    "grouped_batch": (6.0, 6.0, 0.4),
     # what comes on top of the depth of a tile, and of the taps of a filter
     "tile_start": (16.0, 64.0, 0.5),
     "filter_start": (20.0, 20.0, 0.5),
@@ -81,10 +85,11 @@ _GIGA: Final = 1e9
 _NINE_TAPS: Final = 9.0
 _CACHED_GB: Final = 0.02
 _DEPTHWISE_TILE: Final = 2048.0
-_EVIDENCE: Final = 60.0  # six points, an error of a tenth
+_KNEE: Final = 0.15
 _KINK: Final = 0.02
 _TILINGS: Final = np.array([tile[:3] for tile in TILES])
 _CONVOLUTIONS: Final = PRODUCTS.index("linear")
+_GROUPED: Final = PRODUCTS.index("grouped")
 _TRAFFIC: Final = (
     *("conv",) * _CONVOLUTIONS,
     *("matrix", "matrix", "rowwise", "elementwise", "elementwise", "rowwise", "pool", "transposed"),
@@ -125,13 +130,20 @@ class Workload:
     moved: Vector
 
     @classmethod
-    def of(cls, kernels: Kernels, batch: Vector, sm: Vector, element_bytes: float) -> Workload:
-        """Return the workload of a network at points of batch and SMs."""
+    def of(
+        cls,
+        kernels: Kernels,
+        batch: Vector,
+        sm: Vector,
+        element_bytes: float,
+        whole_sms: int = WHOLE_SMS,
+    ) -> Workload:
+        """Return the workload of a network at points of batch and SMs of a GPU."""
         k, column = kernels, sm[:, None]
         instances = np.where(k.batched > 0, batch[:, None], 1.0)
         moved = element_bytes * (instances * k.elements + k.weights) / _GIGA
         tiles = _tiles(k, instances)
-        return cls(k, column, instances, tiles / column, np.ceil(tiles / WHOLE_SMS), moved)
+        return cls(k, column, instances, tiles / column, np.ceil(tiles / whole_sms), moved)
 
 
 def log_ms(constants: Vector, work: Workload) -> Vector:
@@ -150,16 +162,19 @@ def log_ms(constants: Vector, work: Workload) -> Vector:
 
 
 def learn_constants(
-    networks: Sequence[tuple[Workload, Vector, float]], way: str, steps: int = 15
+    networks: Sequence[tuple[Workload, Vector, float]],
+    begin: Vector,
+    evidence: float,
+    steps: int = 15,
 ) -> Vector:
     """Return the constants that fit networks (workload, log ms, weight) best.
 
-    Least absolute deviations, held near the start: constants that no network tells stay there. A
-    network counts as six points with an error of a tenth, whatever was measured of it.
+    Least absolute deviations, held near where they begin: constants that no network tells stay
+    there. ``evidence`` is what a network counts beside that, points over the size of their error,
+    whatever was measured of it: 60 are six points with an error of a tenth.
     """
-    begin = start(way)
     spread = np.array([values[2] for values in CONSTANTS.values()])
-    share = np.concatenate([np.full(len(y), w * _EVIDENCE / len(y)) for _, y, w in networks])
+    share = np.concatenate([np.full(len(y), w * evidence / len(y)) for _, y, w in networks])
 
     def left(at: Vector) -> Vector:
         parts = [log_ms(begin + spread * at, work) - y for work, y, _ in networks]
@@ -213,6 +228,8 @@ def _arithmetic(value: Mapping[str, float], work: Workload) -> Vector:
     waves = np.take_along_axis(work.waves, best[None], axis=0)[0]
     whole = odds / (1.0 + odds)
     product = time * (whole * np.ceil(waves) + (1.0 - whole) * waves)
+    knee = 1.0 + (work.instances / value["grouped_batch"]) ** (1.0 / _KNEE)
+    product *= np.where(kind == _GROUPED, value["grouped_slower"] ** (1.0 / knee), 1.0)
     filters = work.instances * kernels.rows * kernels.groups / _DEPTHWISE_TILE
     filters = np.maximum(1.0, filters)
     begun = value["filter_start"]

@@ -137,3 +137,9 @@ def test_shapes_do_not_depend_on_the_device():
     )
     for name, column in vars(one).items():
         np.testing.assert_array_equal(column, getattr(other, name))
+
+
+def test_taking_a_tensor_out_of_several_is_no_call():
+    found = run(lambda n, x: torch.cat(x.chunk(2, dim=1), dim=1), 8, 4, 4)
+    assert calls(found)["view"] == 1  # the chunk
+    assert calls(found)["other"] == 1

@@ -95,6 +95,22 @@ def test_each_kind_has_its_own_constant(constant, kernels):
     assert ms(kernels, 1, 32, changed(constant, 2.0)) > 1.3 * ms(kernels, 1, 32)
 
 
+def test_grouped_convolutions_can_be_slower_below_a_batch():
+    grouped = network(("grouped", 3136, 16, 144, 8, 0.0, 1), calls=(0.0, 0.0, 0.0))
+    slow = changed("grouped_slower", 3.0)
+    assert ms(grouped, 1, 8, slow) > 2.5 * ms(grouped, 1, 8)
+    assert ms(grouped, 32, 8, slow) < 1.05 * ms(grouped, 32, 8)
+    assert ms(HEAVY, 1, 8, slow) == ms(HEAVY, 1, 8)
+
+
+def test_another_gpus_libraries_choose_tilings_for_its_own_sms():
+    # 160 large tiles are two waves of 80 SMs; on 132 SMs smaller ones are better
+    work = network(("linear", 20480, 128, 512, 1, 0.0, 1))
+    at = np.array([1.0]), np.array([8.0])
+    times = [log_ms(TRUE, Workload.of(work, *at, 2.0, whole))[0] for whole in (80, 132)]
+    assert times[0] != times[1]
+
+
 def test_the_hosts_calls_bound_the_sum():
     busy = network(("elementwise", 1, 1, 1, 1, 0.0, 1), calls=(0.0, 0.0, 1e4))
     assert pytest.approx(1e4 * 0.00005, rel=0.01) == ms(busy, 1, 132)
@@ -105,6 +121,6 @@ def test_constants_are_found_again_from_what_they_made():
     moved = changed("convolution", 0.5)
     moved[list(CONSTANTS).index("kernel_conv")] += 0.5
     works = [Workload.of(k, batch, sm, 2.0) for k in (HEAVY, SMALL)]
-    found = learn_constants([(w, log_ms(moved, w), 1.0) for w in works], WAY)
+    found = learn_constants([(w, log_ms(moved, w), 1.0) for w in works], TRUE, 60.0)
     for work in works:
         assert np.abs(log_ms(found, work) - log_ms(moved, work)).mean() < 0.06
