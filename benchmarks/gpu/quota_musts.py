@@ -9,8 +9,6 @@ from benchmarks.gpu.quota_cells import between, figure, met, ranged
 
 Report = dict[str, Any]
 Line = tuple[str, str, str, str]  # what, must, found, met
-BEGIN, END = "<!-- written by quota_pages.py -->", "<!-- end -->"
-BEGIN_OTHERS = "<!-- written by quota_pages.py: others -->"
 MODES = ("graph", "eager")
 PRODUCTS = {"no limit": 0.5, "quota 100": 1.0, "quota 99": 1.5}  # percent
 DECIDES = {"graph": "throughput", "eager": "undisturbed rounds"}
@@ -205,7 +203,8 @@ PHASES: list[tuple[str, Lines]] = [
 ]
 
 
-def _where(report: Report, name: str) -> str:
+def card_and_run(report: Report, name: str) -> str:
+    """Return on which card and in which run a phase was measured."""
     card = report.get("cards", {}).get(name, "?").removeprefix("NVIDIA ")
     return f"{card}, {report.get('from', {}).get(name, '?')}"
 
@@ -215,14 +214,14 @@ def _value_of(report: Report, name: str) -> tuple[Any, str]:
     whole = report.get(name)
     if not name.startswith("area"):
         poor = isinstance(whole, dict) and {"failed", "skipped"} & set(whole)
-        return (None if poor else whole), _where(report, name)
+        return (None if poor else whole), card_and_run(report, name)
     works = list(dict.fromkeys(row["work"] for row in whole or []))
     found = {work: [row for row in whole or [] if row["work"] == work] for work in works}
-    wheres = dict.fromkeys(works, _where(report, name))
+    wheres = dict.fromkeys(works, card_and_run(report, name))
     for part, value in report.items():
         if part.startswith(f"{name} ") and isinstance(value, list):
             work = part.removeprefix(f"{name} ")
-            found[work], wheres[work] = value, _where(report, part)
+            found[work], wheres[work] = value, card_and_run(report, part)
     places = sorted(set(wheres.values()))
     return [row for work in found for row in found[work]], " and ".join(places)
 
@@ -244,42 +243,3 @@ def page_table(report: Report) -> str:
     """Return the table of the page."""
     head = ["| what | must | found | card, run | met |", "|---|---|---|---|---|"]
     return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines_of(report))])
-
-
-OTHERS = {
-    "two pods": "our leases, MPS",
-    "two pods without MPS": "our turns, no MPS",
-    "plain time slicing": "plain time slicing",
-    "MPS percentage": "MPS percentage",
-    "HAMi-core shares": "HAMi-core, limits",
-    "HAMi-core shares 10/90": "HAMi-core, limits",
-    "HAMi-core shares 30/70": "HAMi-core, limits",
-    "HAMi-core shares 50/50": "HAMi-core, limits",
-}
-
-
-def others_table(report: Report) -> str:
-    """Return what two processes got under our library and under others, at the same ratios."""
-    lines = ["| | wanted | got | error over all, points | card, run |", "|---|---|---|---|---|"]
-    for begin, label in OTHERS.items():
-        for name in (f"{begin} graph", f"{begin} eager", begin):
-            rows = report.get(name, [])
-            rows = rows if isinstance(rows, list) else [rows]
-            if name == "HAMi-core shares" and f"{name} 30/70" in report:
-                continue
-            for row in rows if all("granted" in row for row in rows) else []:
-                wanted = " / ".join(f"{100 * g:.0f}" for g in row["granted"])
-                got = " / ".join(f"{100 * g:.1f}" for g in row["got"])
-                where = _where(report, name)
-                error = figure(row["error_all_points"], 1)
-                lines.append(f"| {label}, {row['mode']} | {wanted} | {got} | {error} | {where} |")
-    return "\n".join(lines)
-
-
-def put_into(page: str, report: Report) -> str:
-    """Return the page with its tables written anew between their marks."""
-    for begin, text in ((BEGIN, page_table(report)), (BEGIN_OTHERS, others_table(report))):
-        before, _, rest = page.partition(begin)
-        _, _, after = rest.partition(END)
-        page = f"{before}{begin}\n\n{text}\n\n{END}{after}" if rest else page
-    return page

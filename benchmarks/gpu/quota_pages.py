@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.gpu.quota_musts import put_into
+from benchmarks.gpu.quota_page import put_into
 from benchmarks.gpu.quota_report import Report, markdown, table
 
 TITLE = """# Every row of the quota library's benchmark

@@ -1,6 +1,7 @@
 import pytest
 
-from benchmarks.gpu.quota_musts import BEGIN, BEGIN_OTHERS, END, lines_of, put_into
+from benchmarks.gpu.quota_musts import lines_of
+from benchmarks.gpu.quota_page import BEGIN, BEGIN_OTHERS, END, put_into
 from benchmarks.gpu.quota_pages import merged
 from benchmarks.gpu.quota_shares import errors
 

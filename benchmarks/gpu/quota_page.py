@@ -1,0 +1,73 @@
+"""The page's tables, put between their marks: what must be, other ways, where time went."""
+
+from __future__ import annotations
+
+from benchmarks.gpu.quota_cells import figure
+from benchmarks.gpu.quota_musts import MODES, Report, card_and_run, page_table
+
+BEGIN, END = "<!-- written by quota_pages.py -->", "<!-- end -->"
+BEGIN_LOST = "<!-- written by quota_pages.py: lost -->"
+BEGIN_OTHERS = "<!-- written by quota_pages.py: others -->"
+OTHERS = {
+    "two pods": "our leases, MPS",
+    "two pods without MPS": "our turns, no MPS",
+    "plain time slicing": "plain time slicing",
+    "MPS percentage": "MPS percentage",
+    "HAMi-core shares": "HAMi-core, limits",
+    "HAMi-core shares 10/90": "HAMi-core, limits",
+    "HAMi-core shares 30/70": "HAMi-core, limits",
+    "HAMi-core shares 50/50": "HAMi-core, limits",
+}
+
+
+def others_table(report: Report) -> str:
+    """Return what two processes got under our library and under others, at the same ratios."""
+    lines = ["| | wanted | got | error over all, points | card, run |", "|---|---|---|---|---|"]
+    for begin, label in OTHERS.items():
+        for name in (f"{begin} graph", f"{begin} eager", begin):
+            rows = report.get(name, [])
+            rows = rows if isinstance(rows, list) else [rows]
+            if name == "HAMi-core shares" and f"{name} 30/70" in report:
+                continue
+            for row in rows if all("granted" in row for row in rows) else []:
+                wanted = " / ".join(f"{100 * g:.0f}" for g in row["granted"])
+                got = " / ".join(f"{100 * g:.1f}" for g in row["got"])
+                where = card_and_run(report, name)
+                error = figure(row["error_all_points"], 1)
+                lines.append(f"| {label}, {row['mode']} | {wanted} | {got} | {error} | {where} |")
+    return "\n".join(lines)
+
+
+def lost_table(report: Report) -> str:
+    """Return where the time of two pods went that neither got, in percent of it."""
+    head = "| | granted | got | idle at hand-overs | idle in turns | at once | launches slower "
+    head += "| hand-overs a second | gap, us: p50, p95, most |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    for mode in MODES:
+        for row in report.get(f"two pods {mode}", []):
+            if not (lost := row.get("where time went")):
+                continue
+            over = lost["hand_over_us"]
+            cells = [
+                mode,
+                " / ".join(f"{100 * g:.0f}" for g in row["granted"]),
+                " / ".join(figure(100 * g) for g in row["got"]),
+                figure(lost["idle_at_hand_overs"]),
+                figure(lost["idle_in_turns"]),
+                figure(lost["both_at_once"]),
+                figure(max(lost["launches_slower"])),
+                figure(lost["hand_overs_per_s"], 0),
+                ", ".join(figure(over[name], 0) for name in ("p50", "p95", "max")),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def put_into(page: str, report: Report) -> str:
+    """Return the page with its tables written anew between their marks."""
+    tables = {BEGIN: page_table, BEGIN_OTHERS: others_table, BEGIN_LOST: lost_table}
+    for begin, table in tables.items():
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(END)
+        page = f"{before}{begin}\n\n{table(report)}\n\n{END}{after}" if rest else page
+    return page
