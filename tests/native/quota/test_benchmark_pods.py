@@ -51,6 +51,15 @@ def test_every_kind_of_limits_without_a_launch(pods, start):
     assert pods[0].counters()["launches"] == launches
 
 
+def test_partitions_at_rest_right_after_graphs(pods, start):
+    worker = start(pods[0])
+    for share in (0.5, 0.25, 0.5, 1.0):
+        tell(worker, "graph", 60)
+        answer(worker)
+        pods[0].put(groups=pods[0].groups(share))
+        pods[0].put(groups=pods[0].groups(share, last=True))
+
+
 @pytest.mark.parametrize("share", [share_time, share_turns])
 def test_shares_of_two_at_rest_and_after_work(pods, start, leases, share):
     workers = [start(pod, KSERVE_HAS_LEASES=str(leases)) for pod in pods]
