@@ -16,7 +16,7 @@ static _Atomic(const struct has_view *) wanted; /* its partition does not exist 
 static _Atomic(uint64_t) wanted_since;
 static _Atomic(const struct has_view *) ahead;    /* one of its next ones is to be made */
 static _Atomic(const struct has_view *) hopeless; /* one of its next ones cannot be had */
-static atomic_uint rested_ms; /* when the last one was made ahead */
+static atomic_uint looked_ms; /* for one that is lacking; or when the last one was made ahead */
 static atomic_bool making;
 
 void has_making_want(const struct has_view *view)
@@ -140,7 +140,7 @@ static void make_ahead(const struct has_view *view)
             atomic_store(&hopeless, view);
     }
     has_partition_unlock();
-    atomic_store(&rested_ms, has_now_ms());
+    atomic_store(&looked_ms, has_now_ms());
 }
 
 static void make(void)
@@ -169,8 +169,11 @@ void has_making_start(void)
 void has_making_ahead(const struct has_view *view)
 {
     struct has_groups groups;
-    if (atomic_load(&making) || has_now_ms() - atomic_load(&rested_ms) < PAUSE_MS ||
-        atomic_load(&hopeless) == view || has_graph_making() || !lacking(view, &groups))
+    uint32_t now = has_now_ms();
+    if (atomic_load(&making) || now - atomic_load(&looked_ms) < PAUSE_MS)
+        return;
+    atomic_store(&looked_ms, now);
+    if (atomic_load(&hopeless) == view || has_graph_making() || !lacking(view, &groups))
         return;
     atomic_store(&ahead, view);
     has_making_start();
