@@ -54,7 +54,7 @@ class RawUsageHeader(ctypes.Structure):
         ("quota_window", ctypes.c_uint64),
         ("waited_ns", ctypes.c_uint64),
         ("lost_ns", ctypes.c_int64),
-        ("reserved", ctypes.c_uint64 * 1),
+        ("credited_ns", ctypes.c_int64),
     )
 
 

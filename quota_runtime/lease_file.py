@@ -31,7 +31,8 @@ class RawLeaseSlot(ctypes.Structure):
         ("waits_at_ns", ctypes.c_int64),
         ("conflicts", ctypes.c_uint64),
         ("urgent_at_ns", ctypes.c_int64),
-        ("reserved", ctypes.c_uint64 * 2),
+        ("spends_at_ns", ctypes.c_int64),
+        ("reserved", ctypes.c_uint64 * 1),
     )
 
 

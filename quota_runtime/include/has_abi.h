@@ -68,7 +68,7 @@ struct has_usage_header {
     uint64_t quota_window; /* number of the window whose budget the balance holds */
     uint64_t waited_ns;    /* since then, time with budget in which others had the SMs */
     int64_t lost_ns;       /* budget that came to nothing because of them, fading over windows */
-    uint64_t reserved[1];
+    int64_t credited_ns;   /* what the balance was when its window began */
 };
 
 struct has_usage_slot {
@@ -115,7 +115,8 @@ struct has_lease_slot {
     int64_t waits_at_ns;    /* when a waiter last said that it waits */
     uint64_t conflicts;     /* what that waiter may not run beside */
     int64_t urgent_at_ns;   /* from when it must run, or lose more of its quota than it has */
-    uint64_t reserved[2];
+    int64_t spends_at_ns;   /* end of the last window in which it spent nearly all of its quota */
+    uint64_t reserved[1];
 };
 
 struct has_leases {

@@ -53,6 +53,9 @@ static void credit(const struct has_view *view, uint64_t now)
     int64_t lost = __atomic_load_n(&usage->lost_ns, __ATOMIC_RELAXED);
     int64_t cut = old + (int64_t)(passed < MOST_PASSED ? passed : MOST_PASSED) * budget - next;
     __atomic_store_n(&usage->lost_ns, has_lease_lost(lost, passed, cut, waited), __ATOMIC_RELAXED);
+    int64_t spent = __atomic_exchange_n(&usage->credited_ns, next, __ATOMIC_RELAXED) - old;
+    if (view->flags & HAS_VIEW_LEASED && has_lease_spends(spent, budget, passed))
+        has_lease_spent(view, now);
 }
 
 bool has_gate_loses(const struct has_view *view)

@@ -159,16 +159,18 @@ static enum has_lease_verdict decide(struct has_leases *file, const struct has_v
 {
     const struct has_lease_slot *own = &file->slots[view->lease_slot];
     int64_t held = (int64_t)now - __atomic_load_n(&own->since_ns, __ATOMIC_RELAXED);
+    uint64_t waiting = has_words_waiting(file, view, now);
+    bool may_wait = has_words_all_may_wait(file, waiting, view, now);
     struct has_lease_look look = {
         .mine = view->mine,
         .conflicts = view->conflicts,
         .running = has_words_running(file),
-        .waiting = has_words_waiting(file, view, now),
+        .waiting = waiting,
         .on = atomic_load(&has_lease_held) == view->lease_slot,
         .burst = view->flags & HAS_FLAG_BURST,
         .balance_ns = has_gate_balance(view, now),
         .held_ns = held < 0 ? 0 : (uint64_t)held,
-        .slice_ns = view->slice_ns,
+        .slice_ns = has_lease_turn(view->slice_ns, view->window_ns, may_wait),
     };
     return has_lease_decide(&look);
 }
@@ -226,6 +228,13 @@ enum has_lease_step has_lease_step(const struct has_view *view, struct has_lane 
         wait_for_budget(view, now);
     }
     return HAS_LEASE_WAITED;
+}
+
+void has_lease_spent(const struct has_view *view, uint64_t now_ns)
+{
+    struct has_leases *file = atomic_load(&has_leases_now);
+    if (file)
+        has_words_spends(file, view, now_ns);
 }
 
 void has_lease_used(uint64_t now_ns)

@@ -38,6 +38,9 @@ enum has_lease_step has_lease_step(const struct has_view *view, struct has_lane 
 /* The launch goes, or waits no longer. */
 void has_lease_stop_waiting(const struct has_view *view);
 
+/* The pod spent nearly all of its quota in the window that ended. */
+void has_lease_spent(const struct has_view *view, uint64_t now_ns);
+
 /* A launch has passed the gate. */
 void has_lease_used(uint64_t now_ns);
 

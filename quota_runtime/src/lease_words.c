@@ -52,6 +52,26 @@ uint64_t has_words_waiting(struct has_leases *file, const struct has_view *view,
     return wait & ~gone;
 }
 
+void has_words_spends(struct has_leases *file, const struct has_view *view, uint64_t now)
+{
+    __atomic_store_n(&file->slots[view->lease_slot].spends_at_ns, (int64_t)now, __ATOMIC_RELAXED);
+}
+
+bool has_words_all_may_wait(struct has_leases *file, uint64_t waiting, const struct has_view *view,
+                            uint64_t now)
+{
+    size_t at = offsetof(struct has_lease_slot, spends_at_ns);
+    if (!waiting || silent_ones(file, waiting, at, view, now))
+        return false;
+    for (; waiting; waiting &= waiting - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(waiting);
+        if (!has_lease_alike(view->mine, view->conflicts, bit_of(slot),
+                             __atomic_load_n(&file->slots[slot].conflicts, __ATOMIC_RELAXED)))
+            return false;
+    }
+    return true;
+}
+
 void has_words_clear(struct has_leases *file, uint64_t bits)
 {
     has_words_announce_no_more(file, bits);

@@ -11,6 +11,13 @@ uint64_t has_words_running(struct has_leases *file);
 /* Conflicting pods that wait, as far as they are alive. */
 uint64_t has_words_waiting(struct has_leases *file, const struct has_view *view, uint64_t now_ns);
 
+/* Says that the pod spends its whole quota. */
+void has_words_spends(struct has_leases *file, const struct has_view *view, uint64_t now_ns);
+
+/* Whether all that wait said so lately, and share their SMs with the same pods as this one. */
+bool has_words_all_may_wait(struct has_leases *file, uint64_t waiting, const struct has_view *view,
+                            uint64_t now_ns);
+
 /* Sets the pod's bit if none of those runs that it conflicts with. */
 bool has_words_take(struct has_leases *file, const struct has_view *view, uint64_t now_ns);
 

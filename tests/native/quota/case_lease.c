@@ -72,39 +72,6 @@ static void a_lease_is_renewed_and_given_up_when_nothing_is_in_flight(void)
     CHECK(slot()->lease_at_ns == 0);
 }
 
-static void *keep_launching(void *until)
-{
-    OK(cuCtxSetCurrent(primary_context()));
-    while (now_ns() < *(int64_t *)until)
-        OK(launch(half, stream));
-    return NULL;
-}
-
-static void wait_in_line(int64_t since)
-{
-    leases->slots[2].conflicts = MINE;
-    leases->slots[2].waits_since_ns = since;
-    say(&leases->slots[2].waits_at_ns);
-    set(&leases->waiting, OTHER);
-}
-
-/* Milliseconds until the pod lets a waiter in that comes now. */
-static double let_in_ms(void)
-{
-    int64_t begin = now_ns();
-    wait_in_line(begin);
-    while (load(&leases->running) & MINE) {
-        CHECK(now_ns() - begin < 2000 * 1000000ll);
-        say(&leases->slots[2].waits_at_ns);
-        pause_us(50);
-    }
-    double took = (double)(now_ns() - begin) / MS;
-    say(&leases->slots[2].renewed_at_ns);
-    set(&leases->running, OTHER);
-    clear(&leases->waiting, OTHER);
-    return took;
-}
-
 static void a_waiter_gets_in_after_a_slice_and_no_launch_passes_it(void)
 {
     pthread_t program;
@@ -112,7 +79,7 @@ static void a_waiter_gets_in_after_a_slice_and_no_launch_passes_it(void)
     share(1000, 0); /* its budget alone would never end its turn */
     CHECK(pthread_create(&program, NULL, keep_launching, &until) == 0);
     CHECK(becomes(&leases->running, MINE, true, 500));
-    CHECK(let_in_ms() < 200);
+    CHECK(let_in_ms(MINE) < 200);
     /* At most what may be in flight was launched before; now nothing more is. */
     uint64_t launched = slot()->launches;
     pause_us(10000);
@@ -149,7 +116,7 @@ static void a_waiter_gets_in_where_nothing_else_ends_a_turn(void)
     CHECK(pthread_create(&program, NULL, keep_two_in_flight, &until) == 0);
     CHECK(becomes(&leases->running, MINE, true, 500));
     pause_us(50000);
-    CHECK(let_in_ms() < 200);
+    CHECK(let_in_ms(MINE) < 200);
     clear(&leases->running, OTHER);
     pthread_join(program, NULL);
 }
@@ -174,7 +141,7 @@ static void a_thread_on_its_own_default_stream_ends_its_turn_as_soon(void)
     CHECK(pthread_create(&program, NULL, keep_launching_alone, &until) == 0);
     for (int i = 0; i < 6; i++) {
         CHECK(becomes(&leases->running, MINE, true, 500));
-        double took = let_in_ms();
+        double took = let_in_ms(MINE);
         best = took < best ? took : best;
         clear(&leases->running, OTHER);
     }
@@ -194,7 +161,7 @@ static void idle_time_is_borrowed_and_given_back_at_once(void)
     CHECK(borrowed > 60000000);
     CHECK(__atomic_load_n(&usage->balance_ns, __ATOMIC_RELAXED) > -2 * 1000000ll);
     if (load(&leases->running) & MINE)
-        CHECK(let_in_ms() < 200);
+        CHECK(let_in_ms(MINE) < 200);
     clear(&leases->running, OTHER);
     pthread_join(program, NULL);
     CHECK(slot()->ungated_launches == 0);

@@ -14,7 +14,8 @@
 struct pod {
     uint64_t conflicts;
     int quota; /* permille */
-    int64_t balance, waited, lost, since, ends_at, back_at, got;
+    int64_t balance, credited, waited, lost, since, ends_at, back_at, got;
+    bool spends;
     enum { IDLE, RUNS_NOW, LEAVING } state;
     struct has_lease_claim claim;
 };
@@ -46,7 +47,9 @@ static void credit(struct pod *pod)
     int64_t budget = WINDOW / 1000 * pod->quota;
     int64_t most = budget + has_lease_keep(2 * MS, (uint64_t)pod->waited, WINDOW);
     int64_t cut = pod->balance + budget - most;
+    pod->spends = has_lease_spends(pod->credited - pod->balance, budget, 1);
     pod->balance = cut > 0 ? most : pod->balance + budget;
+    pod->credited = pod->balance;
     pod->lost = has_lease_lost(pod->lost, 1, cut, (uint64_t)pod->waited);
     pod->waited = 0;
 }
@@ -75,6 +78,16 @@ static uint64_t waiting(const struct world *w)
     return bits;
 }
 
+static bool all_may_wait(const struct world *w, int holder, uint64_t waiting)
+{
+    for (int i = 0; i < w->count; i++)
+        if (waiting >> i & 1 &&
+            !(w->pods[i].spends && has_lease_alike(1ull << holder, w->pods[holder].conflicts,
+                                                    1ull << i, w->pods[i].conflicts)))
+            return false;
+    return waiting;
+}
+
 static void leave(struct world *w, struct pod *pod)
 {
     pod->state = LEAVING; /* what is in flight ends first */
@@ -96,6 +109,7 @@ static void act(struct world *w, int i)
     }
     bool loses = has_lease_loses(pod->lost, WINDOW / 1000 * pod->quota);
     pod->claim.urgent_at_ns = w->knows_urgency && loses ? urgent_at(w, pod) : INT64_MAX;
+    bool may_wait = all_may_wait(w, i, waiting(w) & pod->conflicts);
     struct has_lease_look look = {.mine = 1ull << i,
                                   .conflicts = pod->conflicts,
                                   .running = running(w),
@@ -103,7 +117,7 @@ static void act(struct world *w, int i)
                                   .on = pod->state == RUNS_NOW,
                                   .balance_ns = pod->balance,
                                   .held_ns = (uint64_t)(w->now - pod->since),
-                                  .slice_ns = 8 * MS};
+                                  .slice_ns = has_lease_turn(8 * MS, WINDOW, may_wait)};
     enum has_lease_verdict verdict = has_lease_decide(&look);
     if (verdict == HAS_LEASE_TAKE && !held_up(w, i)) {
         pod->state = RUNS_NOW;

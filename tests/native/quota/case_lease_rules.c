@@ -59,6 +59,28 @@ static void a_turn_ends_when_others_wait_and_it_was_long_enough(void)
     CHECK(has_lease_decide(&l) == HAS_LEASE_LEAVE);
 }
 
+static void who_spends_nearly_all_of_its_quota_in_each_window_is_held_back_by_it(void)
+{
+    CHECK(has_lease_spends(25 * MS, 25 * MS, 1) && has_lease_spends(40 * MS, 25 * MS, 1));
+    CHECK(has_lease_spends(23 * MS, 25 * MS, 1) && !has_lease_spends(22 * MS, 25 * MS, 1));
+    CHECK(has_lease_spends(46 * MS, 25 * MS, 2) && !has_lease_spends(25 * MS, 25 * MS, 2));
+    CHECK(!has_lease_spends(0, 0, 1) && !has_lease_spends(-MS, 25 * MS, 1));
+}
+
+static void turns_last_longer_only_where_all_that_wait_spend_their_quota(void)
+{
+    CHECK(has_lease_turn(8 * MS, 50 * MS, false) == 8 * MS);
+    CHECK(has_lease_turn(8 * MS, 50 * MS, true) == 25 * MS);
+    CHECK(has_lease_turn(30 * MS, 50 * MS, true) == 30 * MS); /* never shorter than asked for */
+}
+
+static void pods_are_alike_where_each_overlaps_the_same_ones(void)
+{
+    CHECK(has_lease_alike(2, 4, 4, 2) && has_lease_alike(2, 4 | 8, 8, 2 | 4));
+    CHECK(!has_lease_alike(2, 4 | 8, 4, 2)); /* the third is in the way of one only */
+    CHECK(!has_lease_alike(4, 2, 2, 4 | 8));
+}
+
 static void who_borrows_gives_way_at_once(void)
 {
     struct has_lease_look l = look();
@@ -256,7 +278,10 @@ static void nobody_meets_and_nobody_starves(void)
 
 MAIN(CASE(with_budget_only_those_who_run_are_waited_for),
      CASE(without_budget_nothing_runs_unless_it_may_borrow),
-     CASE(a_turn_ends_when_others_wait_and_it_was_long_enough), CASE(who_borrows_gives_way_at_once),
+     CASE(a_turn_ends_when_others_wait_and_it_was_long_enough),
+     CASE(who_spends_nearly_all_of_its_quota_in_each_window_is_held_back_by_it),
+     CASE(pods_are_alike_where_each_overlaps_the_same_ones),
+     CASE(turns_last_longer_only_where_all_that_wait_spend_their_quota), CASE(who_borrows_gives_way_at_once),
      CASE(a_lost_or_doubtful_lease_is_left), CASE(processes_of_a_pod_join_unless_it_is_giving_way),
      CASE(the_longest_waiter_comes_first_unless_it_could_not_run),
      CASE(one_that_cannot_run_holds_up_who_is_less_urgent_once_it_is),

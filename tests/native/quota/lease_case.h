@@ -2,6 +2,8 @@
 #ifndef LEASE_CASE_H
 #define LEASE_CASE_H
 
+#include <pthread.h>
+
 #include "pod_case.h"
 
 #define MINE (1ull << 1)
@@ -72,6 +74,39 @@ static bool becomes(const uint64_t *word, uint64_t bits, bool there, int ms)
         if ((load(word) & bits ? true : false) == there)
             return true;
     return false;
+}
+
+static inline void *keep_launching(void *until)
+{
+    OK(cuCtxSetCurrent(primary_context()));
+    while (now_ns() < *(int64_t *)until)
+        OK(launch(half, stream));
+    return NULL;
+}
+
+static inline void wait_in_line(int64_t since, uint64_t conflicts)
+{
+    leases->slots[2].conflicts = conflicts;
+    leases->slots[2].waits_since_ns = since;
+    say(&leases->slots[2].waits_at_ns);
+    set(&leases->waiting, OTHER);
+}
+
+/* Milliseconds until the pod lets a waiter in that comes now. */
+static inline double let_in_ms(uint64_t conflicts)
+{
+    int64_t begin = now_ns();
+    wait_in_line(begin, conflicts);
+    while (load(&leases->running) & MINE) {
+        CHECK(now_ns() - begin < 2000 * 1000000ll);
+        say(&leases->slots[2].waits_at_ns);
+        pause_us(50);
+    }
+    double took = (double)(now_ns() - begin) / MS;
+    say(&leases->slots[2].renewed_at_ns);
+    set(&leases->running, OTHER);
+    clear(&leases->waiting, OTHER);
+    return took;
 }
 
 #endif
