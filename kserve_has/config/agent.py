@@ -32,7 +32,8 @@ class AgentSettings:
         low=0.1,
         high=1000,
         why="a replica that others wait for keeps its SMs so long: a few times what is in flight, so "
-        "that little is lost where turns meet, and a fraction of the quota window",
+        "that little is lost where turns meet, and a fraction of the quota window; half a window "
+        "where those that wait spend all of their quota",
     )
     partitions_ahead: int = setting(
         4,

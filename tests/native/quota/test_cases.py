@@ -20,6 +20,7 @@ SOURCES = (
     "case_memory.c",
     "case_lease.c",
     "case_lease_pod.c",
+    "case_lease_turn.c",
 )
 # Each with the sources of the library that it is linked with.
 PURE = {
