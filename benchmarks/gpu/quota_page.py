@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.gpu.quota_cells import figure
 from benchmarks.gpu.quota_musts import MODES, Report, card_and_run, page_table
 
@@ -38,26 +40,33 @@ def others_table(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _stolen(row: dict[str, Any]) -> str:
+    """Return the share of a row for which the host took a launching thread's core, in percent."""
+    taken = [one["stolen_s"] for one in row.get("host", []) if "stolen_s" in one]
+    return figure(100 * max(taken) / len(row["each_second"][0]), 1) if taken else "-"
+
+
 def lost_table(report: Report) -> str:
     """Return where the time of two pods went that neither got, in percent of it."""
-    head = "| | granted | got | idle at hand-overs | idle in turns | at once | launches slower "
-    head += "| hand-overs a second | gap, us: p50, p95, most |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
-    for mode in MODES:
-        for row in report.get(f"two pods {mode}", []):
+    head = "| | granted | got | idle at hand-overs | idle in turns | at once | hand-overs a second "
+    head += "| gap, us: p50, p95, most | core stolen | run |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
+    for name in [n for mode in MODES for n in report if n.startswith(f"two pods {mode}")]:
+        for row in report[name]:
             if not (lost := row.get("where time went")):
                 continue
             over = lost["hand_over_us"]
             cells = [
-                mode,
+                name.removeprefix("two pods "),
                 " / ".join(f"{100 * g:.0f}" for g in row["granted"]),
                 " / ".join(figure(100 * g) for g in row["got"]),
                 figure(lost["idle_at_hand_overs"]),
                 figure(lost["idle_in_turns"]),
                 figure(lost["both_at_once"]),
-                figure(max(lost["launches_slower"])),
                 figure(lost["hand_overs_per_s"], 0),
-                ", ".join(figure(over[name], 0) for name in ("p50", "p95", "max")),
+                ", ".join(figure(over[place], 0) for place in ("p50", "p95", "max")),
+                _stolen(row),
+                str(report.get("from", {}).get(name, "?")),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
