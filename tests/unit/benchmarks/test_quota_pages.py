@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.gpu.quota_musts import lines_of
-from benchmarks.gpu.quota_page import BEGIN, BEGIN_OTHERS, END, put_into
+from benchmarks.gpu.quota_page import BEGIN, BEGIN_OTHERS, END, lost_table, put_into
 from benchmarks.gpu.quota_pages import merged
 from benchmarks.gpu.quota_shares import errors
 
@@ -71,3 +71,20 @@ def test_tables_are_put_between_their_marks_and_the_rest_of_the_page_stays():
     assert "\nmiddle\n" in written
     assert "| our leases, MPS, graph | 30 / 70 | 30.0 / 70.0 | 0.0 | H200, 1 |" in written
     assert put_into(written, merged([report("two pods graph", rows)])) == written
+
+
+def test_where_time_went_is_told_with_the_core_that_was_stolen_most():
+    row = share_row(0.5, [[25.0] * 400, [25.0] * 400])
+    row["where time went"] = {
+        "idle_at_hand_overs": 0.25,
+        "idle_in_turns": 0.5,
+        "both_at_once": 0.0,
+        "hand_overs_per_s": 41.0,
+        "hand_over_us": {"p50": 52.0, "p95": 78.0, "max": 1905.0},
+    }
+    row["host"] = [{"stolen_s": 0.1, "core_busy_s": 0.0}, {"stolen_s": 0.4, "core_busy_s": 0.0}]
+    text = lost_table(merged([report("two pods eager, turns of 8 ms", [row])]))
+    assert text.splitlines()[-1] == (
+        "| eager, turns of 8 ms | 50 / 50 | 50.00 / 50.00 | 0.25 | 0.50 | 0.00 | 41 "
+        "| 52, 78, 1905 | 2.0 | 1 |"
+    )
