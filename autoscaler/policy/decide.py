@@ -49,7 +49,7 @@ def _look(desk: Desk, service: Service, state: State) -> View:
     memory = state.services.get(service.name, Memory())
     view = View(service, memory, _geometry(desk, service))
     if memory.slow.factor != 1.0:
-        desk.set_slowness(service.name, memory.slow.factor)
+        desk.slowness[service.name] = memory.slow.factor
     sort_replicas(view, desk.rooms.gpus, _on_the_way(desk, service, state))
     view.memory = memory = _notice_starts(view, memory)
     if view.geometry is None or not traffic.is_known(service.traffic, desk.settings):

@@ -58,7 +58,7 @@ class Desk:
         return book
 
     def set_slowness(self, service: str, factor: float) -> None:
-        """Have a service's predicted latencies multiplied by another factor from now on."""
+        """Have a service's predicted latencies multiplied by another factor from here on."""
         self.slowness[service] = factor
         self._books = {key: book for key, book in self._books.items() if key[0] != service}
 

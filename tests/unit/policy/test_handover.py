@@ -75,6 +75,13 @@ def test_one_that_takes_the_place_of_the_other_leaves_the_demand_alone():
     assert memory_after(Memory(feedback=1.4), SLOWER).feedback < 1.4
 
 
+def test_what_remains_of_the_one_counts_in_the_capacity_for_the_other():
+    slow = Memory(feedback=1.4, slow=Slowness(1.3))
+    after = memory_after(slow, SLOWER)
+    assert after.slow.factor == 1.2  # 1.32 times what it was, after 1.3 times
+    assert 1.3 < after.feedback < 1.4
+
+
 def test_the_factor_goes_by_the_piece_whose_prediction_rose_least():
     held = [replica("a", piece(0b11, 100)), replica("b", piece(0b111100, 100))]
 
