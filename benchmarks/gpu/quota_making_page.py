@@ -1,4 +1,7 @@
-"""The page about new SM partitions from what ``quota_making.py`` found: ``... JSON [COMMIT] > PAGE``."""
+"""The page about new SM partitions from what ``quota_making.py`` found.
+
+``... JSON COMMIT [JSON COMMIT] > PAGE``; the second pair is an earlier run to compare with.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,9 @@ def page(report: Facts, commit: str) -> Iterator[str]:
     yield "| work | partition | changes | until the next launch goes there | in force, old work drained | 5 ms |"
     yield "|---|---|---|---|---|---|"
     yield from first_uses(report)
-    yield "\nWhat the first use of a partition that nobody had named consists of:\n"
+    yield "\nNobody waits for a graph that moves to more SMs; one that moves to fewer is made anew before"
+    yield f"the limits are in force. {report.get('note', '')}\n"
+    yield "What the first use of a partition that nobody had named consists of:\n"
     yield "| ms | " + " | ".join(works(report)) + " |"
     yield "|---|" + "---|" * len(works(report))
     yield from steps(report)
@@ -110,10 +115,28 @@ def page(report: Facts, commit: str) -> Iterator[str]:
             )
 
 
+def before(report: Facts, commit: str, name: str) -> Iterator[str]:
+    """Yield the lines about an earlier run."""
+    about = next(iter(report["start"]["processes"].values()))
+    yield "\n## Before launches rested meanwhile\n"
+    yield "The driver waits for the process's own work while it makes a context: the first one above,"
+    yield "made behind a second of queued kernels, took until these had ended, while a neighbour's work"
+    yield "makes no difference. So launches rest for up to 5 ms while a partition that nobody named is"
+    yield f"made. Without that, commit {commit}, one {about['device']}, {report['began']}"
+    yield f"([figures]({name})):\n"
+    yield "| work | partition | changes | until the next launch goes there | in force, old work drained | 5 ms |"
+    yield "|---|---|---|---|---|---|"
+    yield from first_uses(report)
+    yield "\nIn that run limits did not wait for graphs to be in force."
+
+
 def main() -> None:
     """Print the page."""
-    report = json.loads(Path(sys.argv[1]).read_text())
-    print("\n".join(page(report, sys.argv[2] if len(sys.argv) > 2 else "unknown")))
+    path, commit, *earlier = sys.argv[1:]
+    lines = list(page(json.loads(Path(path).read_text()), commit))
+    if earlier:
+        lines += before(json.loads(Path(earlier[0]).read_text()), earlier[1], Path(earlier[0]).name)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
