@@ -10,6 +10,7 @@ from benchmarks.gpu.quota_musts import MODES, Report, card_and_run, page_table
 BEGIN, END = "<!-- written by quota_pages.py -->", "<!-- end -->"
 BEGIN_LOST = "<!-- written by quota_pages.py: lost -->"
 BEGIN_OTHERS = "<!-- written by quota_pages.py: others -->"
+BEGIN_VICTIMS = "<!-- written by quota_pages.py: victims -->"
 OTHERS = {
     "two pods": "our leases, MPS",
     "two pods without MPS": "our turns, no MPS",
@@ -72,9 +73,34 @@ def lost_table(report: Report) -> str:
     return "\n".join(lines)
 
 
+def victims_table(report: Report) -> str:
+    """Return a victim's p99 beside each aggressor, by the GPU's stamps where there are any."""
+    head = "| | beside arithmetic | beside matrix products | beside copies of 1 GiB | card, run |"
+    lines = [head, "|---|---|---|---|---|"]
+    for name in (f"victim {mode}" for mode in MODES):
+        rows = report.get(name, [])
+        for row in rows if isinstance(rows, list) else []:
+            cells = []
+            for aggressor in ("quiet", "gemm", "copy"):
+                more = row[aggressor].get("gpu_p99_more_percent")
+                more = more or row[aggressor]["p99_more_percent"]
+                change = f"{more['median']:+.0f} %"
+                cells.append(
+                    f"{figure(more['quiet_p99_ms'])} -> {figure(more['busy_p99_ms'])} ({change})"
+                )
+            who = f"{row['work']}, {row['mode']}, batch {row.get('batch', 8)}"
+            lines.append(f"| {who} | {' | '.join(cells)} | {card_and_run(report, name)} |")
+    return "\n".join(lines)
+
+
 def put_into(page: str, report: Report) -> str:
     """Return the page with its tables written anew between their marks."""
-    tables = {BEGIN: page_table, BEGIN_OTHERS: others_table, BEGIN_LOST: lost_table}
+    tables = {
+        BEGIN: page_table,
+        BEGIN_OTHERS: others_table,
+        BEGIN_LOST: lost_table,
+        BEGIN_VICTIMS: victims_table,
+    }
     for begin, table in tables.items():
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(END)

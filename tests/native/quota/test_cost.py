@@ -59,3 +59,21 @@ def test_a_launch_costs_less_than_100_ns_of_instructions(name, limits, pod, coun
 
 def test_without_a_pod_a_launch_costs_next_to_nothing(count):
     assert count(within_pod=False) < 100
+
+
+@pytest.mark.parametrize("quota", [1000, 990])
+def test_the_driver_is_called_for_two_events_in_64_launches(
+    quota, pod, library, recorder, launch_many
+):
+    pod.set(quota=quota)
+    environment = ENVIRONMENT | {
+        "LD_LIBRARY_PATH": str(recorder),
+        "LD_PRELOAD": str(library),
+        "KSERVE_HAS_DIR": str(pod.folder),
+    }
+    command = [str(launch_many), str(LAUNCHES)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    own = int(done.stdout) - LAUNCHES
+    assert LAUNCHES * 2 / 64 - 10 < own < LAUNCHES * 0.04
