@@ -1,9 +1,9 @@
 """The law of the quota window against every lone request measured on the H200, and what it misses.
 
-Reads the committed ``h200_quota_networks.csv``: captured graphs, each one launch. A piece's latency at full
-quota is the GPU time of its rows; what a request takes more after idleness is one constant, found
-from the rows that fit their budget. Then the whole prediction: networks held out one by one, a few
-points at full quota, the law.
+Reads the committed ``h200_quota_grid.csv``: captured graphs, each one launch, all at rest, also at
+full quota. A piece's latency is that of its rows at full quota. Then the whole prediction: networks
+held out one by one, a few points of requests that followed each other, what a request takes more
+after idleness (one constant), and the law.
 
     python -m benchmarks.rapp_quota_law --out docs/results     # rapp-quota-law.json
 """
@@ -33,8 +33,10 @@ from kserve_has.rapp.points import read_table
 from kserve_has.rapp.quotas import under_law
 
 WINDOW_MS = 50.0
-QUOTAS = files("kserve_has.latency") / "data" / "h200_quota_networks.csv"
-CLASSES = ("fits the budget", "longer, at rest", "longer than two budgets")
+QUOTAS = files("kserve_has.latency") / "data" / "h200_quota_grid.csv"
+CLASSES = ("fits the budget", "up to two budgets", "longer")
+SHARED = "shared"
+FEW, SEVERAL = 4, 6
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,12 @@ class Throttled:
 
     Attributes:
         row: as measured.
-        gpu_ms: latency of its piece at full quota.
-        wake_ms: what a request takes more after idleness.
+        gpu_ms: latency of its piece at full quota, the pod at rest too.
 
     """
 
     row: Mapping[str, str]
     gpu_ms: float
-    wake_ms: float
 
     @property
     def quota(self) -> int:
@@ -66,7 +66,7 @@ class Throttled:
     def errors(self) -> dict[str, float]:
         """Return the mean relative errors of the requests under three laws."""
         walls = np.array([float(v) for v in self.row["walls_ms"].split()])
-        phases = [float(v) + self.wake_ms for v in self.row["phases_ms"].split()]
+        phases = [float(v) for v in self.row["phases_ms"].split()]
         paused = [alone_ms(self.gpu_ms, self.quota, WINDOW_MS, p % WINDOW_MS) for p in phases]
         laws = {
             "one launch": np.full(len(walls), self.gpu_ms),
@@ -74,35 +74,52 @@ class Throttled:
             "g / q": np.full(len(walls), stream_mean_ms(self.gpu_ms, self.quota)),
         }
         return {
-            name: float(np.mean(np.abs((expected + self.wake_ms) / walls - 1)))
-            for name, expected in laws.items()
+            name: float(np.mean(np.abs(expected / walls - 1))) for name, expected in laws.items()
         }
 
 
-def throttled() -> list[Throttled]:
-    """Return the rows under a quota."""
+def measured() -> list[dict[str, str]]:
+    """Return the rows that were measured as most were."""
     with QUOTAS.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    whole: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        return [r for r in csv.DictReader(stream) if r["way"] == SHARED]
+
+
+def whole_ms(rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, ...], float]:
+    """Return the latency of every piece at full quota."""
+    found: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
         if row["quota"] == "100":
-            whole[_piece(row)].append(float(row["latency_ms"]))
-    known = [
-        (row, float(np.median(whole[_piece(row)])))
+            found[piece_of(row)].append(float(row["latency_ms"]))
+    return {piece: float(np.median(ms)) for piece, ms in found.items()}
+
+
+def throttled(rows: Iterable[Mapping[str, str]]) -> list[Throttled]:
+    """Return the rows under a quota."""
+    rows = list(rows)
+    whole = whole_ms(rows)
+    return [
+        Throttled(row, whole[piece_of(row)])
         for row in rows
-        if row["quota"] != "100" and _piece(row) in whole
+        if row["quota"] != "100" and piece_of(row) in whole
     ]
-    fitting = [
-        float(row["latency_ms"]) - gpu_ms
-        for row, gpu_ms in known
-        if gpu_ms < 0.8 * int(row["quota"]) / 100 * WINDOW_MS
-    ]
-    wake_ms = float(np.median(fitting))
-    return [Throttled(row, gpu_ms, wake_ms) for row, gpu_ms in known]
 
 
-def _piece(row: Mapping[str, str]) -> tuple[str, ...]:
+def piece_of(row: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which network, batch and partition a row is of."""
     return row["model"], row["batch"], row["sm"]
+
+
+def wake_ms(whole: Mapping[tuple[str, ...], float]) -> float:
+    """Return what a request takes more after idleness than right after another, at full quota."""
+    full = read_table(SOURCE, dtype="bf16", mode="graph")
+    following = {
+        (name, f"{batch:g}", f"{sm:g}"): float(np.exp(log_ms))
+        for name, p in full.networks.items()
+        for batch, sm, log_ms in zip(p.batch, p.sm, p.log_ms, strict=True)
+    }
+    # Of short requests: of long ones the difference of two sittings is more than that.
+    more = [ms - following[piece] for piece, ms in whole.items() if following.get(piece, 9.9) < 5]
+    return float(np.median(more))
 
 
 def table_by(
@@ -119,26 +136,49 @@ def table_by(
     }
 
 
-def predicted(rows: Iterable[Throttled], measured: int) -> dict[str, Any]:
+def predicted(rows: Iterable[Throttled], count: int, wake: float) -> dict[str, Any]:
     """Return figures of held-out networks: a few points at full quota, then the law.
 
-    The points followed each other, so what idleness adds is taken off the latencies compared.
+    The points followed each other, so what idleness adds comes on top.
     """
     full = read_table(SOURCE, dtype="bf16", mode="graph")
     asked: dict[str, list[Throttled]] = defaultdict(list)
     for row in rows:
-        if row.kind != CLASSES[2]:
-            asked[row.row["model"]].append(row)
+        asked[row.row["model"]].append(row)
     assumption = Assumption(least_noise=full.least_noise)
     found: dict[str, Answers] = {}
     for prior, names in held_out_priors(full, basis_for(full), str, assumption):
         for name in set(names) & set(asked):
-            fitted, _ = fitted_to_few(prior, full, name, measured, 1.7)
+            fitted, _ = fitted_to_few(prior, full, name, count, 1.7)
             columns = [[float(r.row[k]) for r in asked[name]] for k in ("batch", "sm", "quota")]
-            alone = [float(r.row["latency_ms"]) - r.wake_ms for r in asked[name]]
-            points = Points(*(np.array(c) for c in columns), np.log(alone))
-            found[name] = under_law(fitted, points, 1.7, WINDOW_MS, one_launch=True)
+            ms = np.array([float(r.row["latency_ms"]) for r in asked[name]])
+            points = Points(*(np.array(c) for c in columns), np.log(ms))
+            answers = under_law(fitted, points, 1.7, WINDOW_MS, one_launch=True)
+            found[name] = Answers(ms, answers.mean + wake, answers.upper + wake)
     return report(found, full.family)
+
+
+def between_sittings(whole: Mapping[tuple[str, ...], float], wake: float) -> float:
+    """Return by how much pieces at full quota differ from the table that points come from."""
+    full = read_table(SOURCE, dtype="bf16", mode="graph")
+    gaps = []
+    for name, p in full.networks.items():
+        for batch, sm, log_ms in zip(p.batch, p.sm, p.log_ms, strict=True):
+            ms = whole.get((name, f"{batch:g}", f"{sm:g}"))
+            gaps += [] if ms is None else [abs((float(np.exp(log_ms)) + wake) / ms - 1)]
+    return float(np.mean(gaps))
+
+
+def tables(rows: list[Throttled]) -> dict[str, Any]:
+    """Return the errors of the three laws by what a row is of."""
+    return {
+        "class": table_by(rows, lambda r: r.kind),
+        "family": table_by(rows, lambda r: r.row["family"]),
+        "quota": table_by(rows, lambda r: f"{r.quota} %"),
+        "batch": table_by(rows, lambda r: f"batch {r.row['batch']}"),
+        "partition": table_by(rows, lambda r: f"{r.row['sm']} SMs"),
+        "all": table_by(rows, lambda _: "all"),
+    }
 
 
 def main() -> None:
@@ -146,21 +186,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    rows = throttled()
-    at_rest = [r for r in rows if r.kind != CLASSES[2]]
-    result: dict[str, Any] = {
-        "wake_ms": rows[0].wake_ms,
-        "class": table_by(rows, lambda r: r.kind),
-        "family, at rest": table_by(at_rest, lambda r: r.row["family"]),
-        "quota, at rest": table_by(at_rest, lambda r: f"{r.quota} %"),
-        "partition, at rest": table_by(at_rest, lambda r: f"{r.row['sm']} SMs"),
-        "all at rest": table_by(at_rest, lambda _: "all"),
-        "held-out networks": {f"{n} points": predicted(rows, n) for n in (4, 6)},
+    graphs = measured()
+    whole = whole_ms(graphs)
+    wake, rows = wake_ms(whole), throttled(graphs)
+    result: dict[str, Any] = {"command": "python -m benchmarks.rapp_quota_law --out DIR"}
+    result |= {"wake_ms": wake, "rows": len(graphs), **tables(rows)}
+    result["full quota, differs from the table of points by"] = between_sittings(whole, wake)
+    result["held-out networks"] = {
+        f"{count} points": predicted(rows, count, wake) for count in (FEW, SEVERAL)
     }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "rapp-quota-law.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(f"after idleness {1e3 * rows[0].wake_ms:.0f} us more")
-    for name in ("class", "all at rest", "family, at rest", "quota, at rest", "partition, at rest"):
+    print(f"after idleness {1e3 * wake:.0f} us more")
+    for name in ("class", "all", "family", "quota", "batch", "partition"):
         print(f"\n| {name} | rows | one launch | many launches | g / q |\n|---|---|---|---|---|")
         for each, found in result[name].items():
             shares = [f"{100 * v:.1f} %" for k, v in found.items() if k != "rows"]

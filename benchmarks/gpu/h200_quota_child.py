@@ -45,7 +45,7 @@ class Turn:
     """The lock that whoever uses the GPU holds."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w")
+        self._file = os.open(path, os.O_CREAT | os.O_WRONLY)
         self._held = False
         self.waited_s = self.held_s = 0.0
 
@@ -110,6 +110,9 @@ class Lone:
         self._last[visit.model, visit.mode, visit.sm] = visit.batch, alone_ms
         if alone_ms > LONGEST_MS:
             raise RuntimeError("too long")
+        if visit.quotas[0] != 100 and self._limit(visit.sm, visit.quotas[0], request):
+            with self.turn():
+                request()  # pays for what moving here overran
         for quota in visit.quotas:
             self._intime()
             if self._rest(alone_ms, quota) > LONGEST_REST:
@@ -159,8 +162,8 @@ class Lone:
         last = first
         while (phase := phases.next_ms()) is not None:
             self._intime()
-            last = self.pod.counters()  # the meter has read all before the last by now
-            phases.add(*self._asked(request, phase, rest))
+            *found, last = self._asked(request, phase, rest)
+            phases.add(*found)
         walls = phases.walls
         ran_ms = difference(last, first, "gpu_time_ns")["gpu_time_ns"] / 1e6 / (len(walls) - 1)
         figures = {"latency_ms": phases.mean_ms(), "least_ms": min(walls.values())}
@@ -175,21 +178,25 @@ class Lone:
         """Return the edges of the window after which a request finds its budget whole again."""
         return 1 if quota == 100 else math.ceil(1.02 * alone_ms / (quota / 100 * WINDOW_MS))
 
-    def _asked(self, request: Request, phase_ms: float, edges: int) -> tuple[float, float]:
+    def _asked(
+        self, request: Request, phase_ms: float, edges: int
+    ) -> tuple[float, float, dict[str, int]]:
         """Ask once at a phase of the window that begins so many edges from now, or a bit later.
 
         Returns:
-            The phase met, which is another where the lock was held, and the wall time, in ms.
+            The phase met, which is another where the lock was held, and the wall time, in ms; and
+            the counters before, when the meter has read all earlier requests.
 
         """
         window_ns = int(1e6 * WINDOW_MS)
         target = (time.monotonic_ns() // window_ns + edges) * window_ns + int(1e6 * phase_ms)
         time.sleep(max(0.0, (target - time.monotonic_ns()) / 1e9 - SPIN_S))
+        before = self.pod.counters()
         with self.turn():
             target = max(target, time.monotonic_ns() + int(1e9 * SETTLED_SPIN_S))
             while time.monotonic_ns() < target:
                 pass
-            return time.monotonic_ns() % window_ns / 1e6, _wall_ms(request)
+            return time.monotonic_ns() % window_ns / 1e6, _wall_ms(request), before
 
 
 def ran_on(before: dict[str, int], after: dict[str, int]) -> int:

@@ -94,7 +94,8 @@ class TorchWorkload:
         with torch.inference_mode(), torch.cuda.graph(graph, stream=stream):
             module(inputs)
 
-        def replay() -> None:
+        # The graph reads its inputs where they are: they must stay there as long as it does.
+        def replay(_kept: Any = inputs) -> None:
             with torch.cuda.stream(stream):
                 graph.replay()
             stream.synchronize()

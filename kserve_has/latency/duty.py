@@ -6,8 +6,9 @@ rest keeps up to ``spare`` of unspent time beyond the budget. Nothing pauses at 
 
 That holds for jobs of many launches. A captured graph is one launch: it starts while any budget is
 left, runs whole, and what it overran delays the next; alone at rest it takes ``gpu_ms`` at any quota.
-Measured on an H200: ``data/h200_quota_networks.csv`` (graphs of 32 networks) and
-``data/h200_quota.csv``, compared in ``tests/unit/kserve_has/test_duty.py``.
+Measured on an H200: ``data/h200_quota_grid.csv``, ``data/h200_quota_networks.csv`` (graphs of 30 and 32
+networks) and ``data/h200_quota.csv``, compared in ``tests/unit/kserve_has/test_duty.py`` and
+``test_quota_data.py``.
 """
 
 from __future__ import annotations
