@@ -40,7 +40,7 @@ class AgentSettings:
         low=0,
         high=8,
         why="a new SM partition takes milliseconds to make: those that a replica is likely to get next "
-        "are made in quiet times; two sizes up and two down cover most changes, and each takes "
+        "are made while nothing else is; two sizes up and two down cover most changes, and each takes "
         "5.5 MiB of the GPU in each process",
     )
     ack_poll_ms: float = setting(

@@ -54,7 +54,9 @@ static void credit(const struct has_view *view, uint64_t now)
     int64_t cut = old + (int64_t)(passed < MOST_PASSED ? passed : MOST_PASSED) * budget - next;
     __atomic_store_n(&usage->lost_ns, has_lease_lost(lost, passed, cut, waited), __ATOMIC_RELAXED);
     int64_t spent = __atomic_exchange_n(&usage->credited_ns, next, __ATOMIC_RELAXED) - old;
-    if (view->flags & HAS_VIEW_LEASED && has_lease_spends(spent, budget, passed))
+    uint64_t late = now - (has_window_end(now, view->window_ns, view->phase_ns) - view->window_ns);
+    if (view->flags & HAS_VIEW_LEASED &&
+        has_lease_spends(spent, budget, passed, late, view->window_ns))
         has_lease_spent(view, now);
 }
 
@@ -155,6 +157,9 @@ struct has_pass has_gate(const struct has_view *view, struct has_lane *lane, uin
         if (lane && !leased(view))
             has_meter_close(lane); /* the pause is not GPU time */
         has_making_hold();
+        const struct has_view *fresh = has_limits_now();
+        view = fresh ? fresh : view;
+        hold = held(view);
     }
     uint64_t now = has_now_ns();
     bool clear = has_gate_balance(view, now) > 0 && !hold;

@@ -127,13 +127,13 @@ void has_lane_forget(CUstream stream)
 void has_lane_leave_partition(int partition)
 {
     struct has_lane *lane;
-    has_lane_lock();
     for (uint32_t i = 0; (lane = has_lane_at(i)); i++) {
+        has_lane_lock();
         CUstream ours = atomic_exchange(&lane->streams[partition], NULL);
+        has_lane_unlock();
         if (ours)
             has_real.cuStreamDestroy_v2(ours);
     }
-    has_lane_unlock();
 }
 
 void has_lane_lock(void)

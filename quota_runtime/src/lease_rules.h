@@ -49,10 +49,13 @@ static inline enum has_lease_verdict has_lease_decide(const struct has_lease_loo
     return others || (pod_runs && turn_over) ? HAS_LEASE_QUEUE : HAS_LEASE_TAKE;
 }
 
-/* Whether a pod's quota is what holds it back: nearly all of it was spent, in `windows` of them. */
-static inline bool has_lease_spends(int64_t spent_ns, int64_t budget_ns, uint64_t windows)
+/* Whether a pod's quota is what holds it back: nearly all of it was spent in each of `windows`, and a
+ * launch was there soon after the next one began, as where launches always wait. */
+static inline bool has_lease_spends(int64_t spent_ns, int64_t budget_ns, uint64_t windows,
+                                    uint64_t late_ns, uint64_t window_ns)
 {
-    return budget_ns > 0 && spent_ns / (int64_t)windows >= budget_ns - budget_ns / 10;
+    return budget_ns > 0 && late_ns < window_ns / 16 &&
+           spent_ns / (int64_t)windows >= budget_ns - budget_ns / 10;
 }
 
 /* How long a turn lasts that others wait for. Where turns meet, time is lost (0.15 ms on an H100, 1.6 %

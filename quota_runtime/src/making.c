@@ -19,6 +19,13 @@ static _Atomic(const struct has_view *) hopeless; /* one of its next ones cannot
 static atomic_uint looked_ms; /* for one that is lacking; or when the last one was made ahead */
 static atomic_bool making;
 
+/* Another thread may set it to a later time than this one reads off the clock. */
+static uint64_t age_ns(_Atomic(uint64_t) *since_ns)
+{
+    uint64_t since = atomic_load(since_ns), now = has_now_ns();
+    return now > since ? now - since : 0;
+}
+
 void has_making_want(const struct has_view *view)
 {
     atomic_store(&wanted_since, has_now_ns());
@@ -41,8 +48,9 @@ void has_making_hold(void)
 {
     struct timespec nap = {0, HOLD_NAP_NS};
     uint64_t began = has_now_ns(), now = began;
-    while (has_making_wanted() && !has_capture_any() &&
-           now - atomic_load(&wanted_since) < HOLD_NS) {
+    /* Limits may be written again and again, so the launch has a bound of its own. */
+    while (has_making_wanted() && !has_capture_any() && now - began < HOLD_NS &&
+           age_ns(&wanted_since) < HOLD_NS) {
         nanosleep(&nap, NULL);
         now = has_now_ns();
     }
@@ -73,8 +81,13 @@ static bool prepare_stream(struct has_lane *lane, int partition)
     CUstream none = NULL;
     if (!lacks_stream(lane, partition))
         return true;
+    /* The driver may wait for work; a launch on a new stream must not wait for the lock meanwhile. */
     CUstream fresh = has_partition_stream(partition, lane->priority);
-    if (fresh && !atomic_compare_exchange_strong(&lane->streams[partition], &none, fresh))
+    has_lane_lock();
+    bool placed = fresh && lacks_stream(lane, partition) &&
+                  atomic_compare_exchange_strong(&lane->streams[partition], &none, fresh);
+    has_lane_unlock();
+    if (fresh && !placed)
         has_real.cuStreamDestroy_v2(fresh);
     return fresh;
 }
@@ -87,9 +100,7 @@ static bool prepare_streams(int partition, bool lately)
     for (uint32_t i = 0; partition >= 0 && (lane = has_lane_at(i)); i++) {
         if (used_lately(lane) != lately)
             continue;
-        has_lane_lock();
         all = prepare_stream(lane, partition) && all;
-        has_lane_unlock();
     }
     return all;
 }
@@ -107,7 +118,7 @@ static bool lacks_streams(int partition)
 
 static void make_wanted(const struct has_view *view)
 {
-    HAS_COUNT(make_start_ns, has_now_ns() - atomic_load(&wanted_since));
+    HAS_COUNT(make_start_ns, age_ns(&wanted_since));
     int partition = has_partition_make(view->groups, view->group_size);
     uint64_t began = has_now_ns();
     prepare_streams(partition, true);

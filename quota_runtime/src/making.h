@@ -1,8 +1,8 @@
 /* The making of partitions: in a thread of its own, since it takes milliseconds.
  *
  * What the limits ask for comes first, streams that are in use before idle ones. Those that the
- * limits name as likely to come are made in quiet times, one after the other, so that they can be
- * used at once when they do.
+ * limits name as likely to come are made while nothing else is being made, one after the other, so that
+ * they can be used at once when they do.
  */
 #ifndef HAS_MAKING_H
 #define HAS_MAKING_H

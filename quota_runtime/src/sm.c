@@ -67,7 +67,8 @@ static void report_when_drained(void)
 {
     const struct has_view *view = atomic_load(&pending);
     int partition = atomic_load(&target);
-    bool with_graphs = has_now_ns() - atomic_load(&pending_since) < GRAPH_PATIENCE_NS;
+    uint64_t since = atomic_load(&pending_since), now = has_now_ns();
+    bool with_graphs = now < since + GRAPH_PATIENCE_NS;
     if (!view || has_making_wanted() || !has_meter_drained(partition, with_graphs) ||
         (with_graphs && has_graph_behind(partition)))
         return;

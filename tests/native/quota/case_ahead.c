@@ -1,5 +1,7 @@
 /* Partitions that are made before they are asked for, on a driver that takes 30 ms for each (see
  * FAULTS in test_cases.py). */
+#include <pthread.h>
+
 #include "pod_case.h"
 
 #define GREEN_MS 30
@@ -123,6 +125,32 @@ static void a_launch_is_held_back_for_a_bounded_time(void)
     CHECK(slot()->resize_last_ns > 4 * MS && slot()->resize_last_ns < GREEN_MS * MS);
 }
 
+static void *write_again_and_again(void *until)
+{
+    for (uint64_t groups = 1; now_ns() < *(int64_t *)until; groups = groups % 200 + 1) {
+        write_limits(groups, 1000, 1ull << 40);
+        pause_us(3000);
+    }
+    return NULL;
+}
+
+static void nor_for_longer_when_limits_change_all_the_time(void)
+{
+    pthread_t writer;
+    double longest = 0;
+    begin();
+    int64_t until = now_ns() + 600 * 1000000ll;
+    CHECK(pthread_create(&writer, NULL, write_again_and_again, &until) == 0);
+    while (now_ns() < until) {
+        int64_t began = now_ns();
+        OK(launch(narrow, stream));
+        double took = (double)(now_ns() - began) / MS;
+        longest = took > longest ? took : longest;
+    }
+    pthread_join(writer, NULL);
+    CHECK(longest < 300);
+}
+
 static void one_that_was_named_is_there_at_once(void)
 {
     static const uint64_t next[] = {HALF, QUARTER};
@@ -201,6 +229,7 @@ static void what_is_asked_for_does_not_wait_for_all_that_may_come(void)
 
 MAIN(CASE(a_partition_that_nobody_named_is_waited_for_and_the_time_is_told),
      CASE(work_rests_while_its_partition_is_made), CASE(a_launch_is_held_back_for_a_bounded_time),
+     CASE(nor_for_longer_when_limits_change_all_the_time),
      CASE(one_that_was_named_is_there_at_once), CASE(a_stream_made_later_has_its_place_on_it_too),
      CASE(what_nobody_used_makes_room_and_what_was_used_stays),
      CASE(one_that_cannot_be_had_is_not_asked_for_again),

@@ -47,7 +47,7 @@ static void credit(struct pod *pod)
     int64_t budget = WINDOW / 1000 * pod->quota;
     int64_t most = budget + has_lease_keep(2 * MS, (uint64_t)pod->waited, WINDOW);
     int64_t cut = pod->balance + budget - most;
-    pod->spends = has_lease_spends(pod->credited - pod->balance, budget, 1);
+    pod->spends = has_lease_spends(pod->credited - pod->balance, budget, 1, 0, WINDOW);
     pod->balance = cut > 0 ? most : pod->balance + budget;
     pod->credited = pod->balance;
     pod->lost = has_lease_lost(pod->lost, 1, cut, (uint64_t)pod->waited);

@@ -61,10 +61,21 @@ static void a_turn_ends_when_others_wait_and_it_was_long_enough(void)
 
 static void who_spends_nearly_all_of_its_quota_in_each_window_is_held_back_by_it(void)
 {
-    CHECK(has_lease_spends(25 * MS, 25 * MS, 1) && has_lease_spends(40 * MS, 25 * MS, 1));
-    CHECK(has_lease_spends(23 * MS, 25 * MS, 1) && !has_lease_spends(22 * MS, 25 * MS, 1));
-    CHECK(has_lease_spends(46 * MS, 25 * MS, 2) && !has_lease_spends(25 * MS, 25 * MS, 2));
-    CHECK(!has_lease_spends(0, 0, 1) && !has_lease_spends(-MS, 25 * MS, 1));
+    uint64_t soon = MS, window = 50 * MS;
+    CHECK(has_lease_spends(25 * MS, 25 * MS, 1, soon, window));
+    CHECK(has_lease_spends(40 * MS, 25 * MS, 1, soon, window));
+    CHECK(has_lease_spends(23 * MS, 25 * MS, 1, soon, window));
+    CHECK(!has_lease_spends(22 * MS, 25 * MS, 1, soon, window));
+    CHECK(has_lease_spends(46 * MS, 25 * MS, 2, soon, window));
+    CHECK(!has_lease_spends(25 * MS, 25 * MS, 2, soon, window));
+    CHECK(!has_lease_spends(0, 0, 1, soon, window) && !has_lease_spends(-MS, 25 * MS, 1, soon, window));
+}
+
+/* Requests that all but fill a quota and come whenever they come do not wait for it. */
+static void who_is_not_there_when_a_window_begins_is_not_held_back(void)
+{
+    CHECK(has_lease_spends(10 * MS, 10 * MS, 1, 3 * MS, 50 * MS));
+    CHECK(!has_lease_spends(10 * MS, 10 * MS, 1, 4 * MS, 50 * MS));
 }
 
 static void turns_last_longer_only_where_all_that_wait_spend_their_quota(void)
@@ -281,6 +292,7 @@ MAIN(CASE(with_budget_only_those_who_run_are_waited_for),
      CASE(a_turn_ends_when_others_wait_and_it_was_long_enough),
      CASE(who_spends_nearly_all_of_its_quota_in_each_window_is_held_back_by_it),
      CASE(pods_are_alike_where_each_overlaps_the_same_ones),
+     CASE(who_is_not_there_when_a_window_begins_is_not_held_back),
      CASE(turns_last_longer_only_where_all_that_wait_spend_their_quota), CASE(who_borrows_gives_way_at_once),
      CASE(a_lost_or_doubtful_lease_is_left), CASE(processes_of_a_pod_join_unless_it_is_giving_way),
      CASE(the_longest_waiter_comes_first_unless_it_could_not_run),
