@@ -21,7 +21,7 @@ from .policy.observation import Observation, ReplicaPhase, Service
 Owner = tuple[str, str]  # (service, replica)
 
 _ERRORS: Final = 0.01  # share of failed requests beyond which the rest are no usual ones
-_REFUSED: Final = 0.1  # of 4xx; if these did use the GPU after all, the error is no larger
+_REFUSED: Final = 0.1  # of 4xx; did these use the GPU after all, the error would be 11 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Meter:
         by_source: requests answered, by each of the sources; a sum hides that one began anew.
         refused: requests of the whole service answered with 4xx.
         of_service: requests answered by all its replicas that the gateways know.
+        replicas: how many these are.
         borrowing: whether it may use time that others leave.
 
     """
@@ -52,6 +53,7 @@ class Meter:
     by_source: tuple[float, ...] = ()
     refused: float = 0.0
     of_service: float = 0.0
+    replicas: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +173,14 @@ def _worked(then: Meter, now: Meter) -> float:
     """Return the requests answered that were not refused for what the client had asked.
 
     A model server answers 4xx without its GPU. They are known of the whole service, and come to
-    its replicas as all requests do; where its sum is not known, every answer may be one.
+    its replicas as all requests do; where its sum is not known, as when a replica took its count along, every answer may be one.
     """
     answered, refused = now.answered - then.answered, now.refused - then.refused
     if refused <= 0.0:
         return answered
     of_service = now.of_service - then.of_service
+    if now.replicas < then.replicas:
+        return 0.0
     return answered * max(0.0, 1.0 - refused / of_service) if of_service > 0.0 else 0.0
 
 

@@ -84,10 +84,9 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
                 count.begun += value
             else:
                 count.active += value
-    of_service: dict[str, float] = {}
+    of_service: dict[str, list[float]] = {}
     for (cluster, _), count in counted.items():
-        known = of_service.get(cluster, 0.0)
-        of_service[cluster] = known + sum(count.answered.values())
+        of_service.setdefault(cluster, []).append(sum(count.answered.values()))
     found = {}
     for service, pod in _pods(world):
         metadata = pod["metadata"]
@@ -108,7 +107,8 @@ def meters_of(rows: Iterable[Row], world: World, now: float) -> dict[Owner, Mete
             notes.get(contract.BURST) == "true",
             by_source,
             refused.get(service, 0.0),
-            of_service[service],
+            sum(of_service[service]),
+            len(of_service[service]),
         )
     return found
 

@@ -160,7 +160,9 @@ def _steer(desk: Desk, view: View) -> None:
         return
     if view.demand is None:
         view.hold(Reason.NO_DATA, sample_age_s=view.service.traffic.sample_age_s)
-    if view.memory.slow.barred_until_s > desk.now_s and view.memory.slow.late_since_s is not None:
+    slow = view.memory.slow
+    helpless = slow.barred_until_s > desk.now_s or slowness.at_limit(slow, desk.settings)
+    if helpless and slow.late_since_s is not None:
         view.hold(Reason.TOO_SLOW, late_share=view.service.traffic.late_share)
     resize(desk, view)
     place_gated(desk, view)

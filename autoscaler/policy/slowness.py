@@ -125,15 +125,19 @@ def learn(
     if since_s is None or now_s - since_s < settings.slow_after_s or now_s < slow.barred_until_s:
         return slow
     first = slow.first or late
-    at_limit = slow.factor >= _in_steps(settings.slow_limit)
-    if slow.factor > 1.0 and _brought_nothing(first, late, at_limit):
+    if slow.factor > 1.0 and _brought_nothing(first, late, at_limit(slow, settings)):
         return Slowness(1.0, now_s, since_s, None, now_s + settings.slow_retry_s)
-    if at_limit:
+    if at_limit(slow, settings):
         return slow
     return Slowness(_raised(slow.factor, late, settings), now_s, None, first)
 
 
-def _brought_nothing(first: Look, late: Look, at_limit: bool) -> bool:
+def at_limit(slow: Slowness, settings: PolicySettings) -> bool:
+    """Whether predictions are taken for as slow as they ever are."""
+    return slow.factor >= _in_steps(settings.slow_limit)
+
+
+def _brought_nothing(first: Look, late: Look, limit: bool) -> bool:
     """Whether as many answers are late as before, and no larger piece promises to change that.
 
     Before the limit that is known when pieces are clearly faster by prediction only.
@@ -143,7 +147,7 @@ def _brought_nothing(first: Look, late: Look, at_limit: bool) -> bool:
     gain = late.slowest_ms / first.slowest_ms
     expected = 1.0 - _HELPED * (1.0 - gain)
     slow = (late.traffic.latency_ms or 0.0) > expected * (first.traffic.latency_ms or 0.0)
-    return at_limit or (slow and gain * _CONTRAST <= 1.0)
+    return limit or (slow and gain * _CONTRAST <= 1.0)
 
 
 def _raised(factor: float, late: Look, settings: PolicySettings) -> float:

@@ -22,7 +22,7 @@ def test_a_share_is_met_where_the_worst_window_of_all_ratios_is():
     bad = share_row(0.5, [[25.0] * 140 + [22.5] * 20 + [25.0] * 140, [25.0] * 300])
     lines = lines_of(merged([report("two pods graph", [good, bad])]))
     assert [(line[0].split("over ")[1], line[-1]) for line in lines] == [
-        ("10 s, points", "yes"),
+        ("10 s, points", "**yes in 20 of 60 s**"),
         ("1 s, points", "**no**"),
     ]
     assert lines[0][3] == "H200, 1"

@@ -113,6 +113,7 @@ def test_failures_are_the_replica_s_own_and_refusals_its_service_s(world):
     assert meter[POD].failed == pytest.approx(1 * 98)
     assert meter[POD].refused == pytest.approx(2 * 98)
     assert meter[POD].of_service == pytest.approx(90 * 98)
+    assert meter[POD].replicas == 2
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,15 @@ def test_requests_that_a_bad_client_had_refused_used_no_gpu_time():
     assert one.gpu_ms == pytest.approx(2000.0 / 495)
 
 
+def test_a_replica_that_left_took_its_count_of_the_service_along():
+    """1000 were answered, of which 900 are gone from the sum: 9 refused are not a tenth."""
+    before = replace(START, replicas=3)
+    left = replace(LATER, refused=9.0, of_service=100.0, replicas=2)
+    assert observed(*settled(before), left).verdicts == {Verdict.ERRORS: 1}
+    (one,) = observed(*settled(before), replace(left, of_service=1000.0, replicas=4)).observed
+    assert one.gpu_ms == pytest.approx(2000.0 / 495.5)
+
+
 @pytest.mark.parametrize(
     ("refused", "of_service"),
     [

@@ -129,6 +129,17 @@ def test_given_up_is_told_and_the_demand_may_rise_again():
     assert Reason.TOO_SLOW in {a.because.reason for a in actions if isinstance(a, Hold)}
 
 
+def test_late_at_the_limit_is_told_although_it_helped():
+    tried = Slowness(SETTINGS.slow_limit, 900.0, 999.0, FIRST)
+    pieces = (piece(0b1111, 100), piece(0b11110000, 100))
+    larger = slow_service(*pieces, traffic=replace(LATE, late_share=0.4))
+    actions, after = told(larger, memory(slow=tried, smallest=3200))
+    assert after.slow.factor == SETTINGS.slow_limit
+    assert Reason.TOO_SLOW in {a.because.reason for a in actions if isinstance(a, Hold)}
+    actions, _ = told(larger, memory(slow=replace(tried, factor=1.2), smallest=3200))
+    assert Reason.TOO_SLOW not in {a.because.reason for a in actions if isinstance(a, Hold)}
+
+
 def test_a_slow_piece_beside_one_that_serves_all_is_parked():
     slow = Slowness(1.25, 900.0, None, FIRST)
     own = slow_service(piece(0b11, 100), piece(0b111111100, 100), traffic=steady(3.0))
