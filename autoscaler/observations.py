@@ -173,7 +173,8 @@ def _worked(then: Meter, now: Meter) -> float:
     """Return the requests answered that were not refused for what the client had asked.
 
     A model server answers 4xx without its GPU. They are known of the whole service, and come to
-    its replicas as all requests do; where its sum is not known, as when a replica took its count along, every answer may be one.
+    its replicas as all requests do; where its sum is not known, as when a replica took its count
+    along, every answer may be one.
     """
     answered, refused = now.answered - then.answered, now.refused - then.refused
     if refused <= 0.0:

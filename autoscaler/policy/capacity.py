@@ -286,8 +286,8 @@ def ladder(
 ) -> Ladder:
     """Return the pieces a service may hold when ``pool`` replicas share its load.
 
-    Predicted latencies are multiplied by ``slowness``, of which there are few. Answers are remembered by the identity of the settings and of the latency model's part, which
-    never change.
+    Predicted latencies are multiplied by ``slowness``, of which there are few. Answers are
+    remembered by the identity of the settings and of the latency model's part, which never change.
     """
     pool = max(1, min(pool, POOL_LIMIT))
     slo, bounds = service.slo, (service.min_sm, service.max_sm, service.exclusive)

@@ -1,8 +1,9 @@
 """Which SM partitions the pods of one GPU are likely to get next. Pure.
 
-The library makes them while nothing else is being made, so that their first use costs what a later one costs. The
-autoscaler keeps a pod's groups as far as they fit and takes others beside them, so a size more or
-less at the same quota names one bitmap; a guess that fails costs the pod nothing but the memory.
+The library makes them while nothing else is being made, so that their first use costs what a later
+one costs. The autoscaler keeps a pod's groups as far as they fit and takes others beside them, so a
+size more or less at the same quota names one bitmap; a guess that fails costs the pod nothing but
+the memory.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ static inline bool has_lease_spends(int64_t spent_ns, int64_t budget_ns, uint64_
 }
 
 /* How long a turn lasts that others wait for. Where turns meet, time is lost (0.15 ms on an H100, 1.6 %
- * where two pods of 50 % meet every 8 ms: docs/results/quota-h200.md). Who spends its whole quota
- * waits for its next budget anyway; longer turns cost it nothing. */
+ * where two pods of 50 % meet every 8 ms: docs/results/quota-h200.md). Who
+ * spends its whole quota waits for its next budget anyway: throughput matters to it, not its turn. */
 static inline uint64_t has_lease_turn(uint64_t slice_ns, uint64_t window_ns, bool all_may_wait)
 {
     return all_may_wait && slice_ns < window_ns / 2 ? window_ns / 2 : slice_ns;
